@@ -1,0 +1,57 @@
+"""The Dask cluster that a run computes on: a local one sized to the machine, or one whose scheduler is given."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dask import config
+from distributed import Client, LocalCluster
+
+from tkm.networks import runtime
+
+PROGRESS_TOPIC = "tkm-progress"
+
+
+class ClusterError(RuntimeError):
+    """The cluster cannot be used; the message says which and what to do."""
+
+
+@contextmanager
+def connect(address: str | None, workers: int) -> Iterator[Client]:
+    """A client of the cluster at an address, or of a local cluster of so many worker processes, ended with the context.
+
+    Workers must offer the resources CPU and GPU (one GPU a process that may run networks; on a machine without GPU that
+    is a label): ClusterError where they do not.
+    """
+    if address is None:
+        with _local(workers) as cluster, Client(cluster, set_as_default=False) as client:
+            yield client
+        return
+    try:
+        client = Client(address, timeout="10s", set_as_default=False)
+    except OSError as error:
+        raise ClusterError(f"no Dask scheduler answers at {address}: {error}; start one or leave --dask out") from error
+    with client:
+        offered = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+        for resource in ("CPU", "GPU"):
+            if not any(resource in resources for resources in offered):
+                raise ClusterError(
+                    f"no worker of {address} offers {resource}; start some with `dask worker {address} --resources {resource}=1`"
+                )
+        yield client
+
+
+def _local(workers: int) -> LocalCluster:
+    cpus = max(1, runtime.cores() // workers)
+    config.set({"distributed.worker.memory.terminate": False, "distributed.scheduler.allowed-failures": 3})
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=cpus + 1,  # one for the networks' pass, the rest for CPU stages
+        resources={"CPU": cpus, "GPU": 1},
+        host="127.0.0.1",
+        dashboard_address=None,
+        memory_limit=0,
+    )

@@ -1,0 +1,117 @@
+"""Groups of videos, and what is known of each as it goes through the flow. A group is (part of) a shard; a Prefect task takes one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from flows.work import Digest
+from storage.artifacts import closed_keys
+from storage.runs import Failure
+from storage.sources import Source, video_id
+from storage.store import Store
+from tasks.merge import Finished
+from tasks.pipeline import PIPELINE, STEPS
+from tasks.plan import VideoPlan, missing, shard_of
+
+GROUP_VIDEOS = 256  # videos a group at most, so that results of a large shard are published as they come
+
+
+@dataclass(frozen=True)
+class Group:
+    """Videos that are indexed, annotated and published together.
+
+    missing   by video, the names of the stages that the store lacks
+    frames    by video, its number of sampled frames, once it is indexed
+    changed   videos whose published rows changed
+    """
+
+    name: str
+    shard: int
+    sources: tuple[Source, ...]
+    plans: tuple[VideoPlan, ...] = ()
+    missing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    frames: Mapping[str, int] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    changed: int = 0
+
+    def lacking(self, step: str) -> list[VideoPlan]:
+        """Videos that still go on and lack a stage of a step."""
+        failed = {failure.video for failure in self.failures}
+        names = {stage.name for stage in STEPS[step]}
+        return [plan for plan in self.plans if plan.video not in failed and names & self.missing.get(plan.video, frozenset())]
+
+    def with_failures(self, failures: Sequence[Failure]) -> Group:
+        """The group, some of its videos given up."""
+        return replace(self, failures=(*self.failures, *failures))
+
+    def finished(self) -> list[Finished]:
+        """Videos that went through all stages."""
+        failed = {failure.video for failure in self.failures}
+        first, last = PIPELINE[0].name, PIPELINE[-1].name
+        return [
+            Finished(
+                plan.video, file_name(plan.source.uri), plan.source.uri, plan.content_sha256, plan.shard, plan.keys[first], plan.keys[last]
+            )
+            for plan in self.plans
+            if plan.video not in failed
+        ]
+
+    def plan_rows(self) -> list[dict[str, object]]:
+        """Rows of the run's plan: every artifact that the group relies on."""
+        return [
+            {
+                "video": plan.video,
+                "name": file_name(plan.source.uri),
+                "uri": plan.source.uri,
+                "kind": plan.source.kind,
+                "content_sha256": plan.content_sha256,
+                "shard": plan.shard,
+                "stage": stage,
+                "key": key,
+            }
+            for plan in self.plans
+            for stage, key in plan.keys.items()
+        ]
+
+
+
+def file_name(uri: str) -> str:
+    """File or folder name of a video."""
+    return uri.rstrip("/").rsplit("/", 1)[-1]
+
+
+def make_groups(sources: Sequence[Source]) -> list[Group]:
+    """Groups of at most GROUP_VIDEOS videos of one shard, in order of shard and id."""
+    shards: dict[int, list[Source]] = {}
+    for source in sorted(sources, key=lambda source: video_id(source.uri)):
+        shards.setdefault(shard_of(video_id(source.uri)), []).append(source)
+    return [
+        Group(f"{shard:02d}-{start // GROUP_VIDEOS:04d}", shard, tuple(members[start : start + GROUP_VIDEOS]))
+        for shard, members in sorted(shards.items())
+        for start in range(0, len(members), GROUP_VIDEOS)
+    ]
+
+
+def with_missing(group: Group, plans: Sequence[VideoPlan], store: Store) -> Group:
+    """The group with its plans and, from one listing a stage, what the store lacks of them."""
+    closed = {stage.name: closed_keys(store, stage.name) for stage in PIPELINE}
+    return replace(
+        group, plans=tuple(plans), missing={plan.video: frozenset(missing(plan, closed)) for plan in plans}
+    )
+
+
+def read_digests(store: Store, group: Group) -> dict[str, Digest]:
+    """Digests of the group's videos that earlier runs computed, by address."""
+    try:
+        rows = json.loads(store.read(f"digests/{group.name}.json"))
+    except FileNotFoundError:
+        return {}
+    return {row["uri"]: Digest(**row) for row in rows}
+
+
+def write_digests(store: Store, group: Group, digests: Mapping[str, Digest]) -> None:
+    """Keep digests, so that later runs need not read the videos for them."""
+    data = json.dumps([asdict(digest) for _, digest in sorted(digests.items())], indent=1)
+    store.write(f"digests/{group.name}.json", data.encode())

@@ -1,0 +1,105 @@
+"""Settings of a run: the parameters of every stage and of the engine, from options, environment, file and defaults.
+
+Options win over the environment (TKM_TRACK__SIMILARITY=oks, TKM_ENGINE__WORKERS=2), that over a settings file (TOML, one
+section a stage and one named `engine`), and that over the defaults.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from tasks.pipeline import PIPELINE
+from tasks.stage import Params
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message names it and says what is allowed."""
+
+
+class Engine(BaseModel):
+    """How a run is carried out. None of this changes a result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dask: str | None = Field(
+        None, pattern=r"^\w+://", description="address of a Dask scheduler, tcp://host:port (default: a local cluster)"
+    )
+    workers: int = Field(1, ge=1, le=256, description="worker processes of the local cluster")
+    chunk_frames: int = Field(128, ge=1, description="sampled frames that are committed together")
+    retries: int = Field(2, ge=0, description="further attempts after a transient error, such as a dying worker")
+    max_failures: int | None = Field(None, ge=0, description="stop after more failed videos than this (default: never)")
+    retry_failed: bool = Field(False, description="try videos again that failed for good, such as broken files")
+
+
+class _Sources(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="TKM_", env_nested_delimiter="__", frozen=True, extra="forbid", protected_namespaces=()
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options first, then the environment; the file comes in below them."""
+        given = init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
+        from_file = InitSettingsSource(settings_cls, init_kwargs=given.pop("_file", {}))
+        return init_settings, EnvSettingsSource(settings_cls), from_file
+
+
+Settings: Any = create_model(
+    "Settings",
+    __base__=_Sources,
+    engine=(Engine, Engine()),
+    **{stage.name: (stage.Params, stage.Params()) for stage in PIPELINE},
+)
+
+
+def stage_params(settings: Any) -> dict[str, Params]:
+    """Parameters by stage name."""
+    return {stage.name: getattr(settings, stage.name) for stage in PIPELINE}
+
+
+def load_settings(options: Mapping[str, Mapping[str, Any]], file: Path | None = None) -> Any:
+    """Settings from options (section -> name -> value), environment and file; SettingsError names what is wrong."""
+    from_file: dict[str, Any] = {}
+    if file is not None:
+        try:
+            from_file = tomllib.loads(file.read_text())
+        except OSError as error:
+            raise SettingsError(f"cannot read the settings file {file}: {error.strerror}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"the settings file {file} is not TOML: {error}") from error
+    try:
+        return Settings(**options, _file=from_file)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    """One line a wrong setting: its name, what was given, what is wrong with it."""
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{name}: there is no such setting; `tkm describe` lists all of them")
+        else:
+            given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
+            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}{given}")
+    return "\n".join(lines)

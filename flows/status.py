@@ -1,0 +1,71 @@
+"""What of a run is done, missing or failed, and what each stage took: asked of the store, never of Prefect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from storage import runs, tables
+from storage.artifacts import Artifact, closed_keys
+from storage.store import Store
+from tasks.pipeline import PIPELINE
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """A stage over all videos of a run. Seconds and bytes are those of finished artifacts, whichever run made them."""
+
+    stage: str
+    done: int
+    missing: int
+    failed: int
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run: its stages, and whether it ended (`running or killed` where it recorded no end)."""
+
+    root: str
+    run: str
+    state: str
+    started: dict[str, Any]
+    ended: dict[str, Any] | None
+    videos: int
+    stages: tuple[StageStatus, ...]
+    failures: tuple[dict[str, Any], ...]
+
+
+def run_status(store: Store, run: str | None) -> RunStatus:
+    """Status of a run, or of the latest; StoreError where there is none.
+
+    A stage that a finished later stage makes needless counts as done, also where its artifact has been deleted.
+    """
+    run = runs.find_run(store, run)
+    started, ended = runs.read_facts(store, run)
+    plan = runs.read_plan(store, run).to_pandas()
+    videos = sorted(plan["video"].unique())
+    failures = [row for row in tables.read(store, "failures").to_pylist() if row["run"] == run]
+    failed = {row["video"]: row["stage"] for row in failures}
+    stages = []
+    past: set[str] = set()  # videos that a later stage has finished
+    for stage in reversed(PIPELINE):
+        rows = plan[plan["stage"] == stage.name]
+        closed = closed_keys(store, stage.name)
+        whole = rows[rows["key"].isin(closed)]
+        manifests = [Artifact(store, stage.name, key).manifest() for key in whole["key"].unique()]
+        past |= set(whole["video"])
+        broken = {video for video, at in failed.items() if at == stage.name}
+        stages.append(
+            StageStatus(
+                stage=stage.name,
+                done=len(past),
+                missing=len(set(videos) - past - broken),
+                failed=len(broken),
+                seconds=round(sum(manifest.seconds for manifest in manifests if manifest), 2),
+                bytes=sum(manifest.bytes for manifest in manifests if manifest),
+            )
+        )
+    state = "ended" if ended else "running or killed"
+    return RunStatus(store.root, run, state, started, ended, len(videos), tuple(reversed(stages)), tuple(failures))

@@ -1,0 +1,143 @@
+"""What runs on Dask workers: the steps of a video, each idempotent, each committing its own artifacts. Only plans and keys travel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from distributed import get_worker
+
+from flows.cluster import PROGRESS_TOPIC
+from storage.artifacts import DamagedArtifactError
+from storage.runs import Failure
+from storage.sources import Source, content_digest, fingerprint
+from storage.store import Store
+from storage.video import VideoError
+from tasks.execute import run_frames, run_in_order, run_index, timeline
+from tasks.pipeline import PIPELINE, STEPS
+from tasks.plan import VideoPlan
+from tasks.stage import Stage
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A video's content digest, with the cheap fingerprint that it stays valid for."""
+
+    uri: str
+    fingerprint: str
+    content_sha256: str
+
+
+def digest_video(source: Source, known: Digest | None, verify: bool = False) -> Digest:
+    """Digest of a video's content; a known one stands while size and change time are the same, unless `verify`."""
+    current = fingerprint(source)
+    if known is not None and known.fingerprint == current and not verify:
+        return known
+    return Digest(source.uri, current, content_digest(source))
+
+
+def index_video(plan: VideoPlan) -> int | Failure:
+    """Index a video: number of its sampled frames, or why it cannot be."""
+    return _guarded(plan, "index", lambda: _reporting_index(plan))
+
+
+def run_networks(plan: VideoPlan, names: Sequence[str], start: int, stop: int, chunk_frames: int) -> int | Failure:
+    """Detect, estimate and suppress, those of them named, on the sampled frames [start, stop)."""
+    stages = [stage for stage in STEPS["networks"] if stage.name in names]
+
+    def work() -> int:
+        threads = max(1, get_worker().state.nthreads - 1)  # a worker keeps one thread for this pass itself
+        run_frames(plan, stages, start, stop, chunk_frames=chunk_frames, threads=threads, report=_reporter(plan))
+        return stop - start
+
+    return _guarded(plan, stages[0].name, work, chunk_frames)
+
+
+def run_track(plan: VideoPlan, chunk_frames: int) -> int | Failure:
+    """Track a whole video."""
+
+    def work() -> int:
+        for stage in STEPS["track"]:
+            run_in_order(plan, stage, chunk_frames=chunk_frames, report=_reporter(plan))
+        return 0
+
+    return _guarded(plan, "track", work, chunk_frames)
+
+
+def run_publish(plan: VideoPlan, chunk_frames: int) -> int | Failure:
+    """Join a whole video's results into rows."""
+
+    def work() -> int:
+        stop = len(timeline(plan).frames)
+        run_frames(plan, STEPS["publish"], 0, stop, chunk_frames=chunk_frames, threads=1, report=_reporter(plan))
+        return 0
+
+    return _guarded(plan, "publish", work, chunk_frames)
+
+
+def failure_name(plan: VideoPlan, stage: str) -> str:
+    """Where a permanent failure of a stage is remembered: by its key, so that other content or parameters are tried anew."""
+    return f"failures/{stage}/{plan.keys[stage]}.json"
+
+
+def remembered_failure(plan: VideoPlan) -> Failure | None:
+    """The permanent failure of an earlier run on the same content and parameters."""
+    for stage in PIPELINE:
+        try:
+            facts: Mapping[str, str] = json.loads(plan.store.read(failure_name(plan, stage.name)))
+        except FileNotFoundError:
+            continue
+        return Failure(plan.video, plan.source.uri, stage.name, facts["message"], True, plan.shard)
+    return None
+
+
+def forget_failure(store: Store, plan: VideoPlan) -> None:
+    """Let a video that failed for good be tried again."""
+    for stage in PIPELINE:
+        store.delete(failure_name(plan, stage.name))
+
+
+def _guarded(plan: VideoPlan, stage: str, work, chunk_frames: int = 128) -> int | Failure:  # type: ignore[no-untyped-def]
+    """Run, turning a video's own fault into a remembered Failure; a damaged input is computed again, then the work."""
+    try:
+        try:
+            return int(work())
+        except DamagedArtifactError:
+            _repair(plan, stage, chunk_frames)
+            return int(work())
+    except VideoError as error:
+        failure = Failure(plan.video, plan.source.uri, stage, str(error), True, plan.shard)
+        plan.store.write(failure_name(plan, stage), json.dumps(asdict(failure), indent=1).encode())
+        return failure
+
+
+def _repair(plan: VideoPlan, before: str, chunk_frames: int) -> None:
+    """Compute what is missing of the stages before one, wherever this happens to run: damage is rare."""
+    run_index(plan)
+    stop = len(timeline(plan).frames)
+    for stage in PIPELINE[1:]:
+        if stage.name == before:
+            return
+        if plan.artifact(stage).manifest() is None:
+            _run_stage(plan, stage, stop, chunk_frames)
+
+
+def _run_stage(plan: VideoPlan, stage: Stage, stop: int, chunk_frames: int) -> None:
+    report = _reporter(plan)
+    if stage.in_order:
+        run_in_order(plan, stage, chunk_frames=chunk_frames, report=report)
+    else:
+        run_frames(plan, [stage], 0, stop, chunk_frames=chunk_frames, threads=1, report=report)
+
+
+def _reporting_index(plan: VideoPlan) -> int:
+    frames = run_index(plan)
+    _reporter(plan)("index", frames)
+    return frames
+
+
+def _reporter(plan: VideoPlan):  # type: ignore[no-untyped-def]
+    """A callback that tells the flow how many frames of which stage are done."""
+    worker = get_worker()
+    return lambda stage, frames: worker.log_event(PROGRESS_TOPIC, {"video": plan.video, "stage": stage, "frames": frames})

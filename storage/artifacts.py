@@ -1,0 +1,265 @@
+"""Artifacts: what a stage made of a video, committed chunk by chunk, closed by a manifest. The only truth about what is done.
+
+    artifacts/<stage>/<key>/<start>-<stop>-<digest>.parquet   rows of the sampled frames [start, stop)
+    chunks/<stage>/<key>/<start>-<stop>.json                  commits one chunk
+    manifests/<stage>/<key>.json                              commits the whole, and lists its chunks
+
+Frames are counted by their place among the sampled frames. Neither chunk bounds nor workers are part of a key, so
+artifacts that were begun with another chunk length are simply continued.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from storage.store import Store
+
+
+class DamagedArtifactError(RuntimeError):
+    """A part's bytes are not those that were committed; the chunk has been withdrawn and is computed again."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file: its name below the root, size, SHA-256 and number of rows."""
+
+    name: str
+    bytes: int
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The sampled frames [start, stop) of an artifact, with what a sequential stage carries on to the next chunk."""
+
+    start: int
+    stop: int
+    part: Part
+    state: Part | None
+    seconds: float
+    device: str
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Chunk:
+        """Inverse of dataclasses.asdict."""
+        state = value["state"]
+        return Chunk(**{**value, "part": Part(**value["part"]), "state": Part(**state) if state else None})
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The commit of a whole artifact: what it was computed from, how, and the parts that hold it."""
+
+    stage: str
+    key: str
+    version: int
+    params: Mapping[str, Any]
+    weights: Mapping[str, str]
+    inputs: Mapping[str, str]
+    chunks: tuple[Chunk, ...]
+    rows: int
+    bytes: int
+    seconds: float
+    environment: Mapping[str, str]
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Manifest:
+        """Inverse of dataclasses.asdict."""
+        return Manifest(**{**value, "chunks": tuple(Chunk.from_json(chunk) for chunk in value["chunks"])})
+
+
+def artifact_key(
+    stage: str, version: int, params: Mapping[str, Any], weights: Mapping[str, str], inputs: Mapping[str, str]
+) -> str:
+    """Digest (40 hex digits) of everything that decides a stage's rows.
+
+    `weights` maps the names of the weights that the stage uses to their digests; `inputs` maps input stages to their
+    keys, and at the root `content` to the digest of the video's content, never its path.
+    """
+    facts = {"stage": stage, "version": version, "params": params, "weights": weights, "inputs": inputs}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:40]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The artifact of one stage and key in a store."""
+
+    store: Store
+    stage: str
+    key: str
+
+    @property
+    def _manifest_name(self) -> str:
+        return f"manifests/{self.stage}/{self.key}.json"
+
+    @property
+    def _chunks_prefix(self) -> str:
+        return f"chunks/{self.stage}/{self.key}"
+
+    def manifest(self) -> Manifest | None:
+        """The closing manifest, or None where the artifact is not whole."""
+        try:
+            return Manifest.from_json(json.loads(self.store.read(self._manifest_name)))
+        except FileNotFoundError:
+            return None
+
+    def chunks(self) -> list[Chunk]:
+        """Committed chunks in frame order, without overlap; of overlapping ones (two runs at once) the earlier start stays."""
+        manifest = self.manifest()
+        if manifest:
+            return list(manifest.chunks)
+        names = self.store.list(self._chunks_prefix)
+        found = sorted((Chunk.from_json(json.loads(self.store.read(name))) for name in names), key=lambda c: (c.start, -c.stop))
+        chosen: list[Chunk] = []
+        for chunk in found:
+            if not chosen or chunk.start >= chosen[-1].stop:
+                chosen.append(chunk)
+        return chosen
+
+    def commit(
+        self, start: int, stop: int, table: pa.Table, state: pa.Table | None = None, *, seconds: float, device: str
+    ) -> None:
+        """Write the rows of the sampled frames [start, stop), then their commit. A lost race changes nothing."""
+        stem = f"artifacts/{self.stage}/{self.key}/{start:09d}-{stop:09d}"
+        chunk = Chunk(
+            start=start,
+            stop=stop,
+            part=self._write(stem, table),
+            state=None if state is None else self._write(f"{stem}-state", state),
+            seconds=round(seconds, 3),
+            device=device,
+        )
+        self.store.create(f"{self._chunks_prefix}/{start:09d}-{stop:09d}.json", _json(asdict(chunk)))
+
+    def close(
+        self,
+        frames: int,
+        *,
+        version: int,
+        params: Mapping[str, Any],
+        weights: Mapping[str, str],
+        inputs: Mapping[str, str],
+        environment: Mapping[str, str],
+    ) -> None:
+        """Commit the whole, once its chunks cover all sampled frames (RuntimeError otherwise); then drop the chunks' own commits."""
+        if self.manifest():
+            return
+        chunks = self.chunks()
+        edges = [0, *(edge for chunk in chunks for edge in (chunk.start, chunk.stop)), frames]
+        if any(stop != start for stop, start in zip(edges[::2], edges[1::2], strict=True)):
+            raise RuntimeError(f"artifact {self.stage}/{self.key} has chunks {edges[1:-1]} of {frames} frames; it cannot be closed")
+        parts = [part for chunk in chunks for part in (chunk.part, chunk.state) if part]
+        manifest = Manifest(
+            stage=self.stage,
+            key=self.key,
+            version=version,
+            params=params,
+            weights=weights,
+            inputs=inputs,
+            chunks=tuple(chunks),
+            rows=sum(chunk.part.rows for chunk in chunks),
+            bytes=sum(part.bytes for part in parts),
+            seconds=round(sum(chunk.seconds for chunk in chunks), 3),
+            environment=environment,
+        )
+        self.store.create(self._manifest_name, _json(asdict(manifest)))
+        for name in self.store.list(self._chunks_prefix):
+            self.store.delete(name)
+
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        """All rows in frame order; FileNotFoundError where the artifact is not whole. Digests are checked as in read_span."""
+        manifest = self.manifest()
+        if manifest is None:
+            raise FileNotFoundError(f"no artifact {self.stage}/{self.key} in {self.store.root}")
+        tables = [self._read_part(chunk, chunk.part) for chunk in manifest.chunks]
+        return pa.concat_tables([table if columns is None else table.select(columns) for table in tables])
+
+    def read_span(self, start: int, stop: int, frames: NDArray[np.int64], chunks: list[Chunk]) -> pa.Table:
+        """Rows of the sampled frames [start, stop) from committed chunks (of `chunks()`), in frame order.
+
+        `frames` (T,) int64 holds the numbers of all sampled frames. Every part's digest is checked:
+        DamagedArtifactError names the part that does not match, after withdrawing its chunk.
+        """
+        tables = []
+        for chunk in chunks:
+            if chunk.stop <= start or chunk.start >= stop:
+                continue
+            table = self._read_part(chunk, chunk.part)
+            if chunk.start < start or chunk.stop > stop:
+                frame = table["frame"]
+                wanted = pc.and_(pc.greater_equal(frame, frames[start]), pc.less_equal(frame, frames[stop - 1]))
+                table = table.filter(wanted)
+            tables.append(table)
+        return pa.concat_tables(tables)
+
+    def state_before(self, start: int) -> pa.Table | None:
+        """What the chunk that ends at `start` carries on; None at the beginning."""
+        for chunk in self.chunks():
+            if chunk.stop == start and chunk.state:
+                return self._read_part(chunk, chunk.state)
+        return None
+
+    def _read_part(self, chunk: Chunk, part: Part) -> pa.Table:
+        try:
+            data = self.store.read(part.name)
+            damage = "has other bytes than were committed" if hashlib.sha256(data).hexdigest() != part.sha256 else ""
+        except FileNotFoundError:
+            damage = "is missing"
+        if damage:
+            self.withdraw([chunk])
+            raise DamagedArtifactError(f"{part.name} {damage}; its chunk was withdrawn and the next attempt computes it again")
+        return pq.read_table(BytesIO(data))
+
+    def withdraw(self, damaged: Iterable[Chunk]) -> None:
+        """Take chunks back: the artifact is open again, its other chunks stay committed."""
+        gone = {(chunk.start, chunk.stop) for chunk in damaged}
+        for chunk in self.chunks():
+            name = f"{self._chunks_prefix}/{chunk.start:09d}-{chunk.stop:09d}.json"
+            if (chunk.start, chunk.stop) in gone:
+                self.store.delete(name)
+            else:
+                self.store.create(name, _json(asdict(chunk)))
+        self.store.delete(self._manifest_name)
+
+    def _write(self, stem: str, table: pa.Table) -> Part:
+        data = parquet_bytes(table)
+        sha256 = hashlib.sha256(data).hexdigest()
+        name = f"{stem}-{sha256[:12]}.parquet"
+        self.store.write(name, data)
+        return Part(name=name, bytes=len(data), sha256=sha256, rows=table.num_rows)
+
+
+def closed_keys(store: Store, stage: str) -> set[str]:
+    """Keys of all whole artifacts of a stage, by one listing."""
+    return {name.rsplit("/", 1)[1].removesuffix(".json") for name in store.list(f"manifests/{stage}")}
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as Parquet: floats byte-stream split, dictionaries for dictionary columns only, zstd."""
+    floats, dictionaries = [], []
+    for field in table.schema:
+        if pa.types.is_dictionary(field.type):
+            dictionaries.append(field.name)
+        elif pa.types.is_floating(field.type):
+            floats.append(field.name)
+        elif pa.types.is_fixed_size_list(field.type) and pa.types.is_floating(field.type.value_type):
+            floats.append(f"{field.name}.list.element")
+    sink = BytesIO()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=dictionaries or False, use_byte_stream_split=floats or False)
+    return sink.getvalue()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode()

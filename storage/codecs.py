@@ -1,0 +1,157 @@
+"""Between the method's arrays (tkm.types) and the tables of storage.schemas, without copying where Arrow allows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from storage.schemas import CANDIDATE_POSES, DETECTIONS, FRAMES_INDEX
+from storage.video import VideoInfo
+from tkm.tracking import TrackerState
+from tkm.types import CandidateSet, DetectionSet, PoseSet
+
+_BOX_COLUMNS = ("box_x1", "box_y1", "box_x2", "box_y2")
+
+
+def column(table: pa.Table, name: str, dtype: type[np.generic]) -> NDArray[Any]:
+    """(rows,) array of a flat column."""
+    return np.asarray(table[name].to_numpy(), dtype=dtype)
+
+
+def list_column(table: pa.Table, name: str, *shape: int) -> NDArray[np.float32]:
+    """(rows, *shape) float32 array of a fixed-size list column."""
+    chunks = [np.asarray(chunk.flatten(), dtype=np.float32) for chunk in table[name].chunks]
+    flat = np.concatenate(chunks) if chunks else np.empty(0, np.float32)
+    return flat.reshape(table.num_rows, *shape)
+
+
+def _boxes(table: pa.Table) -> NDArray[np.float32]:
+    return np.stack([column(table, name, np.float32) for name in _BOX_COLUMNS], axis=1)
+
+
+def _box_columns(box_xyxy_px: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    return {name: np.ascontiguousarray(box_xyxy_px[:, i]) for i, name in enumerate(_BOX_COLUMNS)}
+
+
+def _fixed_list(values: NDArray[np.float32]) -> pa.FixedSizeListArray:
+    size = int(np.prod(values.shape[1:]))
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), size)
+
+
+def detections_to_table(detections: DetectionSet) -> pa.Table:
+    """Table `detections` of a DetectionSet."""
+    columns = {"frame": detections.frame, "detection": detections.detection, "box_score": detections.score}
+    return pa.table({**columns, **_box_columns(detections.box_xyxy_px)}).select(DETECTIONS.names).cast(DETECTIONS)
+
+
+def detections_from_table(table: pa.Table) -> DetectionSet:
+    """DetectionSet of a table that has its columns."""
+    return DetectionSet(
+        frame=column(table, "frame", np.int64),
+        detection=column(table, "detection", np.int64),
+        box_xyxy_px=_boxes(table),
+        score=column(table, "box_score", np.float32),
+    )
+
+
+def candidates_to_table(poses: PoseSet, candidates: CandidateSet, heatmaps: NDArray[np.float16] | None = None) -> pa.Table:
+    """Table `candidates` of poses, their candidates row for row, and, where asked for, heatmaps (P, K, height, width) float16."""
+    rows = len(poses)
+    columns = {
+        "frame": poses.frame,
+        "detection": poses.detection,
+        "box_score": poses.box_score,
+        **_box_columns(poses.box_xyxy_px),
+        "xy_px": _fixed_list(poses.xy_px),
+        "score": _fixed_list(poses.score),
+        "candidate_xy_px": _fixed_list(candidates.xy_px),
+        "candidate_response": _fixed_list(candidates.response),
+        "candidate_weighted": _fixed_list(candidates.weighted),
+    }
+    heatmap_type = CANDIDATE_POSES.field("heatmap").type
+    if heatmaps is None:
+        columns["heatmap"] = pa.nulls(rows, heatmap_type)
+    else:
+        size = int(np.prod(heatmaps.shape[1:]))
+        offsets = pa.array(np.arange(rows + 1, dtype=np.int64) * size)
+        columns["heatmap"] = pa.LargeListArray.from_arrays(offsets, pa.array(heatmaps.reshape(-1)), type=heatmap_type)
+    return pa.table(columns).select(CANDIDATE_POSES.names).cast(CANDIDATE_POSES)
+
+
+def poses_from_table(table: pa.Table) -> PoseSet:
+    """PoseSet of a table that has its columns; K follows from the list columns' sizes."""
+    K = table.schema.field("score").type.list_size
+    return PoseSet(
+        frame=column(table, "frame", np.int64),
+        detection=column(table, "detection", np.int64),
+        box_xyxy_px=_boxes(table),
+        box_score=column(table, "box_score", np.float32),
+        xy_px=list_column(table, "xy_px", K, 2),
+        score=list_column(table, "score", K),
+    )
+
+
+def table_of(schema: pa.Schema, **columns: Any) -> pa.Table:
+    """Table of a schema from arrays named like its columns; a missing or surplus column is a KeyError."""
+    surplus = set(columns) - set(schema.names)
+    if surplus:
+        raise KeyError(f"no such columns in {schema.metadata[b'name'].decode()}: {sorted(surplus)}")
+    return pa.table({name: columns[name] for name in schema.names}).cast(schema)
+
+
+def index_to_table(info: VideoInfo, is_sampled: NDArray[np.bool_]) -> pa.Table:
+    """Table `frame_index` of a video; `is_sampled` (T,) marks the frames that the run looks at."""
+    T = len(info.pts_ns)
+    return table_of(
+        FRAMES_INDEX,
+        frame=np.arange(T),
+        pts_ns=info.pts_ns,
+        is_key_frame=info.is_key_frame,
+        is_sampled=is_sampled,
+        width_px=np.full(T, info.width_px, np.int32),
+        height_px=np.full(T, info.height_px, np.int32),
+        rotation_degrees=np.full(T, info.rotation_degrees, np.int32),
+        codec=pa.array([info.codec] * T, pa.string()),
+    )
+
+
+def info_from_table(table: pa.Table) -> VideoInfo:
+    """VideoInfo of a table `frame_index` with at least one row."""
+    return VideoInfo(
+        width_px=table["width_px"][0].as_py(),
+        height_px=table["height_px"][0].as_py(),
+        rotation_degrees=table["rotation_degrees"][0].as_py(),
+        codec=table["codec"][0].as_py(),
+        pts_ns=column(table, "pts_ns", np.int64),
+        is_key_frame=column(table, "is_key_frame", np.bool_),
+    )
+
+
+def tracker_state_to_table(state: TrackerState) -> pa.Table:
+    """What tracking carries to the next chunk: a row a person of the last frame; ids and frame number in the metadata."""
+    poses = state.poses
+    columns = {
+        "frame": poses.frame,
+        "detection": poses.detection,
+        "box_score": poses.box_score,
+        **_box_columns(poses.box_xyxy_px),
+        "xy_px": _fixed_list(poses.xy_px),
+        "score": _fixed_list(poses.score),
+        "track_id": state.track_id,
+    }
+    facts = {"next_track_id": str(state.next_track_id), "last_frame": str(state.last_frame)}
+    return pa.table(columns).replace_schema_metadata(facts)
+
+
+def tracker_state_from_table(table: pa.Table) -> TrackerState:
+    """Inverse of tracker_state_to_table."""
+    facts = table.schema.metadata
+    return TrackerState(
+        poses=poses_from_table(table),
+        track_id=column(table, "track_id", np.int64),
+        next_track_id=int(facts[b"next_track_id"]),
+        last_frame=int(facts[b"last_frame"]),
+    )

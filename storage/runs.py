@@ -1,0 +1,97 @@
+"""Runs: what each wanted, which artifacts it relies on, and how it ended. Kept under runs/<run>/ of a store.
+
+    started.json         settings, input and versions, written before anything else
+    plan-<group>.parquet the keys a group of videos relies on, written before its first stage
+    ended.json           what came of it; missing while the run goes on, and after it was killed
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.artifacts import parquet_bytes
+from storage.schemas import PLAN
+from storage.store import Store, StoreError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A video that could not be finished: which, at which stage, why, and whether the same content fails again."""
+
+    video: str
+    uri: str
+    stage: str
+    message: str
+    is_permanent: bool
+    shard: int
+
+
+def new_run() -> str:
+    """A run's id: its start in UTC and six random digits. Ids sort by time."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def split_address(address: str) -> tuple[str, str | None]:
+    """Root and run of `URI` or `URI@RUN`. An @ inside a folder's name stays part of the root."""
+    root, at, run = address.rpartition("@")
+    if at and "/" not in run:
+        return root, run
+    return address, None
+
+
+def start_run(store: Store, run: str, facts: Mapping[str, Any]) -> None:
+    """Record what a run is about to do."""
+    store.write(f"runs/{run}/started.json", json.dumps(facts, indent=1, default=str).encode())
+
+
+def write_plan(store: Store, run: str, group: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Record the artifacts that a group of videos relies on (columns of schemas.PLAN)."""
+    table = pa.Table.from_pylist(list(rows), schema=PLAN)
+    store.write(f"runs/{run}/plan-{group}.parquet", parquet_bytes(table))
+
+
+def end_run(store: Store, run: str, facts: Mapping[str, Any]) -> None:
+    """Record what came of a run."""
+    store.write(f"runs/{run}/ended.json", json.dumps(facts, indent=1, default=str).encode())
+
+
+def all_runs(store: Store) -> list[str]:
+    """Ids of all runs, oldest first."""
+    return sorted({name.split("/")[1] for name in store.list("runs")})
+
+
+def find_run(store: Store, run: str | None) -> str:
+    """The run of that id, or the latest; StoreError, naming the runs there are, where there is none."""
+    runs = all_runs(store)
+    if not runs:
+        raise StoreError(f"{store.root} holds no run; make one with `tkm annotate INPUT --output {store.root}`")
+    if run is None:
+        return runs[-1]
+    if run not in runs:
+        raise StoreError(f"{store.root} holds no run {run}; its runs are {', '.join(runs[-10:])}")
+    return run
+
+
+def read_plan(store: Store, run: str) -> pa.Table:
+    """All planned artifacts of a run (schemas.PLAN)."""
+    names = [name for name in store.list(f"runs/{run}") if name.endswith(".parquet")]
+    tables = [pq.read_table(BytesIO(store.read(name))) for name in names]
+    return pa.concat_tables(tables) if tables else PLAN.empty_table()
+
+
+def read_facts(store: Store, run: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What a run recorded at its start and at its end; None for the end of one that goes on or was killed."""
+    started = json.loads(store.read(f"runs/{run}/started.json"))
+    try:
+        return started, json.loads(store.read(f"runs/{run}/ended.json"))
+    except FileNotFoundError:
+        return started, None

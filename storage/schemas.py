@@ -1,0 +1,244 @@
+"""One Arrow schema a table; every column says in its metadata what it is and in which unit.
+
+A table's name, description and row identity stand in the schema's metadata, so that `tkm describe`, the README and the
+published files all tell the same story.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from tkm.skeleton import COCO_17, Skeleton
+
+CANDIDATES = 16  # local maxima kept a keypoint: n of the paper, section 3.3
+
+
+def _field(name: str, type_: pa.DataType, description: str, unit: str = "", nullable: bool = False) -> pa.Field:
+    metadata = {"description": description} | ({"unit": unit} if unit else {})
+    return pa.field(name, type_, nullable=nullable, metadata=metadata)
+
+
+def _schema(name: str, description: str, *fields: pa.Field) -> pa.Schema:
+    return pa.schema(fields, metadata={"name": name, "description": description})
+
+
+def name_of(schema: pa.Schema) -> str:
+    """Name of the table that a schema of this module describes."""
+    return str(schema.metadata[b"name"].decode())
+
+
+def describe(schema: pa.Schema) -> str:
+    """One sentence on the table that a schema of this module describes."""
+    return str(schema.metadata[b"description"].decode())
+
+
+def unit_of(field: pa.Field) -> str:
+    """The field's unit, or an empty string for what has none."""
+    return str((field.metadata or {}).get(b"unit", b"").decode())
+
+
+def description_of(field: pa.Field) -> str:
+    """What the field holds."""
+    return str((field.metadata or {}).get(b"description", b"").decode())
+
+
+ID = pa.dictionary(pa.int32(), pa.string())
+K = len(COCO_17.keypoints)
+
+_FRAME = _field("frame", pa.int64(), "number of the frame in its video, from 0", "frames")
+_DETECTION = _field("detection", pa.int64(), "number of the detection in its frame, by falling box score")
+_PTS = _field("pts_ns", pa.int64(), "presentation time of the frame, as the file states it", "ns")
+_BOX = tuple(
+    _field(f"box_{side}", pa.float32(), f"{words} of the person's box in the original frame", "px")
+    for side, words in (("x1", "left edge"), ("y1", "top edge"), ("x2", "right edge"), ("y2", "bottom edge"))
+)
+_BOX_SCORE = _field("box_score", pa.float32(), "detector's score of the box, 0 to 1")
+_POSE_SCORE = _field("pose_score", pa.float32(), "box score times mean keypoint score")
+
+FRAMES_INDEX = _schema(
+    "frame_index",
+    "every frame of a video and whether the run samples it",
+    _FRAME,
+    _PTS,
+    _field("is_key_frame", pa.bool_(), "decoding can start here"),
+    _field("is_sampled", pa.bool_(), "chosen by --fps, --every and --frames"),
+    _field("width_px", pa.int32(), "width of the upright frame", "px"),
+    _field("height_px", pa.int32(), "height of the upright frame", "px"),
+    _field("rotation_degrees", pa.int32(), "rotation that the file asks for; applied to every frame", "degrees"),
+    _field("codec", pa.string(), "FFmpeg's name of the codec, or `images` for a folder of frames"),
+)
+
+DETECTIONS = _schema(
+    "detections",
+    "person boxes above a loose threshold, duplicates included",
+    _FRAME,
+    _DETECTION,
+    *_BOX,
+    _BOX_SCORE,
+)
+
+CANDIDATE_POSES = _schema(
+    "candidates",
+    "the pose of every detection and up to 16 local maxima of each keypoint's heatmap",
+    _FRAME,
+    _DETECTION,
+    *_BOX,
+    _BOX_SCORE,
+    _field("xy_px", pa.list_(pa.float32(), K * 2), "keypoints of the pose, (K, 2) row by row", "px"),
+    _field("score", pa.list_(pa.float32(), K), "score of each keypoint, (K,)"),
+    _field(
+        "candidate_xy_px",
+        pa.list_(pa.float32(), K * CANDIDATES * 2),
+        "local maxima of the raw heatmaps with sub-pixel shift, (K, C, 2); NaN where there are fewer",
+        "px",
+    ),
+    _field(
+        "candidate_response",
+        pa.list_(pa.float32(), K * CANDIDATES),
+        "raw heatmap response of each local maximum, (K, C), falling; NaN where there are fewer",
+    ),
+    _field(
+        "candidate_weighted",
+        pa.list_(pa.float32(), K * CANDIDATES),
+        "the same cells' response after the network's own weighting, (K, C); NaN where there are fewer",
+    ),
+    _field(
+        "heatmap",
+        pa.large_list(pa.field("item", pa.float16(), nullable=False)),
+        "full raw heatmaps, (K, height, width) row by row; null unless estimate's `heatmaps` is on",
+        nullable=True,
+    ),
+)
+
+SURVIVORS = _schema(
+    "survivors",
+    "which detections are people of their own and which are duplicates",
+    _FRAME,
+    _DETECTION,
+    _POSE_SCORE,
+    _field("is_kept", pa.bool_(), "false for duplicates and for scores under the threshold"),
+)
+
+TRACKED = _schema(
+    "tracked",
+    "track id of every surviving detection",
+    _FRAME,
+    _DETECTION,
+    _field("track_id", pa.int64(), "the same person in the same video, from 0"),
+)
+
+
+def _keypoint_fields(skeleton: Skeleton) -> tuple[pa.Field, ...]:
+    return tuple(
+        field
+        for joint in skeleton.keypoints
+        for field in (
+            _field(f"{joint}_x", pa.float32(), f"{joint.replace('_', ' ')}, from the left of the frame", "px"),
+            _field(f"{joint}_y", pa.float32(), f"{joint.replace('_', ' ')}, from the top of the frame", "px"),
+            _field(f"{joint}_score", pa.float32(), f"score of the {joint.replace('_', ' ')}, 0 to 1"),
+        )
+    )
+
+
+_VIDEO = _field("video", ID, "id of the video: its name and eight digits of its address's digest")
+_RUN = _field("run", ID, "run that published the row")
+_SHARD = _field("shard", pa.int32(), "group of videos that are published together")
+
+PERSONS = _schema(
+    "persons",
+    "everything about a person in a frame, before it is published with its video and run",
+    _FRAME,
+    _PTS,
+    _field("track_id", pa.int64(), "the same person in the same video, from 0"),
+    _DETECTION,
+    *_BOX,
+    _BOX_SCORE,
+    _POSE_SCORE,
+    *_keypoint_fields(COCO_17),
+)
+
+POSES = _schema(
+    "poses",
+    "one row a person and frame: box, track id and 2D pose",
+    _VIDEO,
+    *PERSONS,
+    _field("skeleton", ID, "names and order of the keypoints"),
+    _RUN,
+    _SHARD,
+)
+
+FRAMES = _schema(
+    "frames",
+    "one row a sampled frame, also where nobody is in view",
+    _VIDEO,
+    _FRAME,
+    _PTS,
+    _field("is_key_frame", pa.bool_(), "decoding can start here"),
+    _field("persons", pa.int32(), "people in the frame", "persons"),
+    _RUN,
+    _SHARD,
+)
+
+TRACKS = _schema(
+    "tracks",
+    "one row a track: when it is in view, how long, how sure",
+    _VIDEO,
+    _field("track_id", pa.int64(), "the same person in the same video, from 0"),
+    _field("first_frame", pa.int64(), "first frame of the track", "frames"),
+    _field("last_frame", pa.int64(), "last frame of the track", "frames"),
+    _field("first_pts_ns", pa.int64(), "time of the first frame", "ns"),
+    _field("last_pts_ns", pa.int64(), "time of the last frame", "ns"),
+    _field("poses", pa.int64(), "rows of `poses` in the track", "rows"),
+    _field("mean_box_score", pa.float32(), "mean of the boxes' scores"),
+    _field("mean_pose_score", pa.float32(), "mean of the poses' scores"),
+    _field("mean_height_px", pa.float32(), "mean height of the boxes", "px"),
+    _RUN,
+    _SHARD,
+)
+
+VIDEOS = _schema(
+    "videos",
+    "one row a video: where it came from, what it holds, which artifact its rows come from",
+    _VIDEO,
+    _field("name", pa.string(), "file or folder name"),
+    _field("uri", pa.string(), "address the video was read from"),
+    _field("content_sha256", pa.string(), "digest of the content"),
+    _field("width_px", pa.int32(), "width of the upright frame", "px"),
+    _field("height_px", pa.int32(), "height of the upright frame", "px"),
+    _field("codec", pa.string(), "FFmpeg's name of the codec, or `images`"),
+    _field("video_frames", pa.int64(), "frames in the video", "frames"),
+    _field("frames", pa.int64(), "frames sampled", "frames"),
+    _field("duration_ns", pa.int64(), "time from the first frame to the last", "ns"),
+    _field("poses", pa.int64(), "rows in `poses`", "rows"),
+    _field("tracks", pa.int64(), "rows in `tracks`", "rows"),
+    _field("publish_key", pa.string(), "key of the artifact that the rows come from"),
+    _RUN,
+    _SHARD,
+)
+
+FAILURES = _schema(
+    "failures",
+    "one row a video that could not be finished, and why",
+    _VIDEO,
+    _field("uri", pa.string(), "address the video was read from"),
+    _field("stage", pa.string(), "stage that failed"),
+    _field("message", pa.string(), "what happened and what to do about it"),
+    _field("is_permanent", pa.bool_(), "the same content fails again; retried with --retry-failed only"),
+    _RUN,
+    _SHARD,
+)
+
+PUBLISHED = (VIDEOS, FRAMES, POSES, TRACKS, FAILURES)
+
+PLAN = _schema(
+    "plan",
+    "the artifacts that a run relies on",
+    _field("video", pa.string(), "id of the video"),
+    _field("name", pa.string(), "file or folder name"),
+    _field("uri", pa.string(), "address of the video"),
+    _field("kind", pa.string(), "`video` or `frames`"),
+    _field("content_sha256", pa.string(), "digest of the content"),
+    _field("shard", pa.int32(), "group of videos that are published together"),
+    _field("stage", pa.string(), "name of the stage"),
+    _field("key", pa.string(), "key of the artifact"),
+)

@@ -1,0 +1,235 @@
+"""Finding videos from what a user names, and telling what is in them: canonical URIs, identifiers, content digests."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .m2v .vob .ts .mts .m2ts .wmv .asf .flv .f4v .3gp .3g2 .ogv .mxf .gif "
+    ".mjpg .mjpeg .h264 .264 .h265 .265 .hevc .ivf .dv .y4m".split()
+)
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
+LIST_SUFFIXES = frozenset((".txt", ".csv", ".parquet"))
+BLOCK_BYTES = 1 << 20
+
+
+class InputError(ValueError):
+    """What the user gave as input names no videos; the message says what to give."""
+
+
+@dataclass(frozen=True, order=True)
+class Source:
+    """One video: a file, or a folder whose images are its frames.
+
+    uri    canonical: an absolute local path without a scheme, or scheme://...
+    kind   "video", or "frames" for a folder of images
+    """
+
+    uri: str
+    kind: Literal["video", "frames"] = "video"
+
+    @property
+    def video_id(self) -> str:
+        """See `video_id`."""
+        return video_id(self.uri)
+
+
+def video_id(uri: str) -> str:
+    """Readable, stable and unique for each URI; ASCII letters, digits, "_" and "-", so safe in file names and SQL strings.
+
+    The stem of the name, at most 48 characters of it, "-", and 8 hexadecimal digits of the URI's sha256.
+    """
+    name = uri.rstrip("/").rsplit("/", 1)[-1]
+    stem = name[: -len(_suffix(name))] if _suffix(name) else name
+    ascii_stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "_", ascii_stem).strip("_-")[:48] or "video"
+    return f"{slug}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
+
+
+def find_sources(input: str) -> list[Source]:
+    """The videos that `input` names, sorted by URI, each once.
+
+    input   - a video file (whatever its suffix);
+            - a folder: all files below it with a suffix of VIDEO_SUFFIXES, and each folder below that directly holds images;
+              names that begin with a dot are left out;
+            - a glob (`*`, `?`, `[...]`, `**`) of files and folders;
+            - a list of URIs: .txt (one a line; empty lines and lines that begin with # are skipped), .csv or .parquet (the
+              column `uri`; a CSV file's only column serves too). Relative URIs start at the list's folder; an entry may be a
+              file or a folder. Entries that do not exist are kept: they are failures of those videos.
+            Paths are local or URLs of any store that fsspec knows.
+
+    Raises InputError if there is nothing of that name or no video in it.
+    """
+    fs, path = _filesystem(input)
+    fs.invalidate_cache()  # a listing that this process made earlier may be out of date
+    if fs.isdir(path):
+        found = _below(fs, path)
+        if not found:
+            raise InputError(
+                f"{input}: no videos in this folder; looked for files such as .mp4, .mov, .mkv or .avi, and for folders of "
+                "images (.jpg, .png, ...). A file with another suffix can be named itself or in a list."
+            )
+    elif fs.exists(path):
+        found = _listed(fs, path, input) if _suffix(path) in LIST_SUFFIXES else [Source(_uri(fs, path))]
+    elif any(character in path for character in "*?["):
+        found = [source for match in fs.glob(path) for source in _named(fs, match)]
+        if not found:
+            raise InputError(f"{input}: no video matches this pattern; quote it so that the shell leaves it alone.")
+    else:
+        raise InputError(f"{input}: no such file or folder; give a video, a folder, a glob, or a .txt, .csv or .parquet list of URIs.")
+    return sorted(set(found))
+
+
+def image_paths(source: Source) -> list[str]:
+    """Paths, for the source's file system, of the images in a folder of frames, ordered by name, numbers by value (2 before 10)."""
+    return [entry["name"] for entry in _images(source)]
+
+
+def content_digest(source: Source) -> str:
+    """sha256 of what the video holds, in hexadecimal, read in blocks.
+
+    Of a folder of frames: sha256 over the sha256 of each image, in order; names do not matter, order does.
+    Raises OSError if it cannot be read.
+    """
+    fs, path = url_to_fs(source.uri)
+    if source.kind == "video":
+        return _sha256(fs, path).hexdigest()
+    return hashlib.sha256(b"".join(_sha256(fs, image).digest() for image in image_paths(source))).hexdigest()
+
+
+def fingerprint(source: Source) -> str:
+    """What changes when content is replaced, without reading it: size, with the ETag or the time of change and the inode.
+
+    Raises OSError if it cannot be looked at.
+    """
+    fs, path = url_to_fs(source.uri)
+    if source.kind == "video":
+        return _identity(fs, fs.info(path))
+    lines = "\n".join(f"{entry['name']} {_identity(fs, entry)}" for entry in _images(source))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
+    try:
+        fs, path = url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"{url}: cannot be opened: {error}") from error
+    return fs, path
+
+
+def _uri(fs: AbstractFileSystem, path: str) -> str:
+    return str(path) if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
+
+
+def _suffix(path: str) -> str:
+    return Path(path).suffix.lower()
+
+
+def _below(fs: AbstractFileSystem, folder: str) -> list[Source]:
+    """Videos and folders of images in a folder, at any depth."""
+    found: set[Source] = set()
+    for path in fs.find(folder):
+        if any(part.startswith(".") for part in path[len(folder) :].split("/")):
+            continue
+        if _suffix(path) in VIDEO_SUFFIXES:
+            found.add(Source(_uri(fs, path)))
+        elif _suffix(path) in IMAGE_SUFFIXES:
+            found.add(Source(_uri(fs, path.rpartition("/")[0]), "frames"))
+    return list(found)
+
+
+def _named(fs: AbstractFileSystem, path: str) -> list[Source]:
+    """What a glob or a list names: a folder stands for the videos in it, anything else for itself."""
+    if not fs.isdir(path):
+        return [Source(_uri(fs, path))]
+    return _below(fs, path) or [Source(_uri(fs, path), "frames")]
+
+
+def _listed(fs: AbstractFileSystem, path: str, given: str) -> list[Source]:
+    """The entries of a list of URIs."""
+    suffix, data = _suffix(path), fs.cat_file(path)
+    try:
+        if suffix == ".parquet":
+            entries = _parquet_entries(data)
+        elif suffix == ".csv":
+            entries = _csv_entries(data.decode("utf-8-sig"))
+        else:
+            entries = [line for line in data.decode("utf-8-sig").splitlines() if not line.lstrip().startswith("#")]
+    except ValueError as error:  # wrong encoding, not Parquet, no such column
+        raise InputError(f"{given}: cannot be read as a list of URIs: {error}") from error
+    entries = [entry.strip() for entry in entries if entry and entry.strip()]
+    if not entries:
+        raise InputError(f"{given}: the list names no videos; give one URI a line or row.")
+    return [source for entry in entries for source in _entry(entry, _uri(fs, path).rpartition("/")[0])]
+
+
+def _entry(entry: str, folder: str) -> list[Source]:
+    is_absolute = urlsplit(entry).scheme and "://" in entry
+    fs, path = _filesystem(entry if is_absolute or entry.startswith(("/", "~")) else f"{folder}/{entry}")
+    if _suffix(path) in VIDEO_SUFFIXES:  # not looked at: a list may have a million entries
+        return [Source(_uri(fs, path))]
+    return _named(fs, path)
+
+
+def _csv_entries(text: str) -> Iterable[str]:
+    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    header = [name.strip() for name in rows[0]] if rows else []
+    if "uri" in header:
+        column = header.index("uri")
+        return [row[column] for row in rows[1:] if len(row) > column]
+    if len(header) > 1:
+        raise ValueError(f"it has no column `uri`, only {', '.join(header)}")
+    is_headed = bool(header) and _suffix(header[0]) not in VIDEO_SUFFIXES
+    return [row[0] for row in rows[is_headed:]]
+
+
+def _parquet_entries(data: bytes) -> Iterable[str]:
+    table = pq.ParquetFile(io.BytesIO(data))
+    names = table.schema_arrow.names
+    if "uri" not in names:
+        raise ValueError(f"it has no column `uri`, only {', '.join(names)}")
+    return [str(value) for value in table.read(columns=["uri"])["uri"].to_pylist() if value is not None]
+
+
+def _images(source: Source) -> list[dict[str, Any]]:
+    """Listing of the images of a folder, in order."""
+    fs, path = url_to_fs(source.uri)
+    fs.invalidate_cache(path)
+    entries = [entry for entry in fs.ls(path, detail=True) if entry["type"] == "file"]
+    images = [e for e in entries if _suffix(e["name"]) in IMAGE_SUFFIXES and not e["name"].rpartition("/")[2].startswith(".")]
+    return sorted(images, key=lambda entry: _natural(entry["name"].rpartition("/")[2]))
+
+
+def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Sorts numbers in names by value; names that differ in leading zeros only, as text."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)], name
+
+
+def _sha256(fs: AbstractFileSystem, path: str) -> Any:
+    digest = hashlib.sha256()
+    with fs.open(path, "rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest
+
+
+def _identity(fs: AbstractFileSystem, entry: dict[str, Any]) -> str:
+    if isinstance(fs, LocalFileSystem):
+        stat = Path(entry["name"]).stat()
+        return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+    changed = next((entry[name] for name in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if entry.get(name)), "")
+    return f"{entry['size']}-{str(changed).strip(chr(34))}"

@@ -1,0 +1,154 @@
+"""Bytes under a root address: a local folder or any fsspec URL. Every write is atomic: a reader sees all of it or nothing.
+
+On S3 a new object is created by a conditional PUT (If-None-Match: *); in a local folder by temp file, fsync and link.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+class StoreError(RuntimeError):
+    """The store cannot be used as asked; the message names the address and says what to do."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Root address of all artifacts, manifests, runs and tables. Cheap to make, safe to send to another process."""
+
+    root: str
+
+    def __post_init__(self) -> None:
+        if not self.root:
+            raise StoreError("the output address is empty; give a folder or a URL such as s3://bucket/path")
+        if "://" not in self.root:
+            object.__setattr__(self, "root", str(Path(self.root).expanduser().resolve()))
+        object.__setattr__(self, "root", self.root.rstrip("/"))
+
+    @cached_property
+    def _fs(self) -> Any:
+        return fsspec.core.url_to_fs(self.root)[0]
+
+    @cached_property
+    def _base(self) -> str:
+        return str(fsspec.core.url_to_fs(self.root)[1]).rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """True for a folder on this machine."""
+        return isinstance(self._fs, LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """Path of an object on its filesystem. Names come from us, never from input; one that climbs out is refused."""
+        if name.startswith("/") or ".." in name.split("/"):
+            raise StoreError(f"refused the object name {name!r}: names stay below {self.root}")
+        return f"{self._base}/{name}"
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write an object that must not exist yet; False, and nothing written, where it does. Of racing writers one wins."""
+        path = self.path(name)
+        if self.is_local:
+            temporary = self._write_temporary(path, data)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            finally:
+                os.unlink(temporary)  # noqa: PTH108
+            _sync_folder(Path(path).parent)
+            return True
+        try:
+            self._fs.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if "PreconditionFailed" in f"{error} {error.__cause__}":
+                return False
+            raise
+        return True
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write an object, replacing one of that name."""
+        path = self.path(name)
+        if self.is_local:
+            Path(self._write_temporary(path, data)).replace(path)
+            _sync_folder(Path(path).parent)
+        else:
+            self._fs.pipe_file(path, data)
+
+    def read(self, name: str) -> bytes:
+        """All bytes of an object. FileNotFoundError where there is none."""
+        return bytes(self._fs.cat_file(self.path(name)))
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such an object."""
+        return bool(self._fs.exists(self.path(name)))
+
+    def size(self, name: str) -> int | None:
+        """Bytes of an object, None where there is none."""
+        try:
+            return int(self._fs.info(self.path(name))["size"])
+        except FileNotFoundError:
+            return None
+
+    def delete(self, name: str) -> None:
+        """Remove an object if it is there."""
+        try:
+            self._fs.rm_file(self.path(name))
+        except FileNotFoundError:
+            return
+
+    def list(self, prefix: str) -> dict[str, int]:
+        """Names, relative to the root, and sizes of all objects below a prefix; empty where there are none."""
+        self._fs.invalidate_cache()
+        try:
+            found = self._fs.find(self.path(prefix), detail=True)
+        except FileNotFoundError:
+            return {}
+        names = ((name[len(self._base) + 1 :], int(info["size"])) for name, info in found.items())
+        return {name: size for name, size in sorted(names) if not Path(name).name.startswith(".")}
+
+    def check(self) -> None:
+        """Raise StoreError unless objects can be written and read here."""
+        name = f".check-{uuid.uuid4().hex}"
+        try:
+            self.write(name, b"tkm")
+            self.read(name)
+            self.delete(name)
+        except (OSError, ValueError, ImportError) as error:
+            raise StoreError(f"cannot write to {self.root}: {error}; check the address, credentials and rights") from error
+
+    def _write_temporary(self, path: str, data: bytes) -> str:
+        folder = Path(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{uuid.uuid4().hex}.tmp"
+        with temporary.open("wb") as file:
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                temporary.unlink(missing_ok=True)  # a full disk must not be filled further by what failed
+                raise
+        return str(temporary)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in a folder survive a power cut; filesystems that cannot sync folders are left as they are."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)

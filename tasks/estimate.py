@@ -1,0 +1,123 @@
+"""estimate: from detections to poses. Crops of all detections, heatmaps, the pose, and each keypoint's local maxima."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from storage.codecs import candidates_to_table, detections_from_table
+from storage.schemas import CANDIDATE_POSES, CANDIDATES, K
+from tasks import detect, index
+from tasks.stage import Block, Params, Resources, Stage
+from tkm.geometry import cut_crops, square_crops
+from tkm.heatmaps import cell_to_crop, gather_cells, local_maxima, subpixel_shift
+from tkm.networks import runtime
+from tkm.networks.movenet import INPUT_SIZE_PX, MoveNetThunder, MoveNetOutput, movenet_thunder
+from tkm.types import CandidateSet, DetectionSet, PoseSet
+
+
+class EstimateParams(Params):
+    """Parameters of estimate."""
+
+    crop_scale: float = Field(1.25, ge=1, le=2, description="side of the square crop, in longer sides of the box")
+    grey_margin: float | None = Field(
+        0.05, ge=0, description="pixels farther from the box than this share of its sides become grey; `none` keeps them"
+    )
+    heatmaps: bool = Field(False, description="keep full heatmaps (float16, 136 KB a detection)")
+
+
+class _Estimated(NamedTuple):
+    """Poses and candidates in crop coordinates, one row a crop."""
+
+    xy: Tensor  # (P, K, 2)
+    score: Tensor  # (P, K)
+    candidate_xy: Tensor  # (P, K, C, 2)
+    candidate_response: Tensor  # (P, K, C)
+    candidate_weighted: Tensor  # (P, K, C)
+    heatmap: Tensor  # (P, K, height, width), or (P, 0) where it is not asked for
+
+
+def run(block: Block, params: EstimateParams) -> pa.Table:
+    """Poses of all detections of a block of frames, in the detections' order."""
+    detections = detections_from_table(block.inputs["detect"])
+    if not len(detections):
+        return _table(detections, _nobody(), params)
+    crops = square_crops(detections.box_xyxy_px, params.crop_scale)
+    pixels = np.concatenate(
+        [
+            cut_crops(
+                image,
+                square_crops(detections.box_xyxy_px[mine], params.crop_scale),
+                detections.box_xyxy_px[mine],
+                size_px=INPUT_SIZE_PX,
+                grey_margin=params.grey_margin,
+            )
+            for frame, image in zip(block.frames, block.images, strict=True)
+            if (mine := detections.frame == frame).any()
+        ]
+    )
+    rows = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
+    network = runtime.on_device(movenet_thunder)
+    found = runtime.forward(network, rows, lambda output: _decode(network, output, params.heatmaps))
+    on_frame = found._replace(
+        xy=torch.from_numpy(crops.to_image(found.xy.numpy())),
+        candidate_xy=torch.from_numpy(crops.to_image(found.candidate_xy.numpy())),
+    )
+    return _table(detections, on_frame, params)
+
+
+def _decode(network: MoveNetThunder, output: MoveNetOutput, heatmaps: bool) -> _Estimated:
+    """The pose from the weighted map; candidates from the raw one, where a displaced truth still stands."""
+    pose = network.decode(output)
+    height, width = output.heatmap.shape[2:]
+    maxima = local_maxima(output.heatmap, CANDIDATES)
+    shift = subpixel_shift(output.heatmap, maxima.cell)
+    return _Estimated(
+        xy=pose.xy,
+        score=pose.score,
+        candidate_xy=cell_to_crop(maxima.cell, shift, height, width),
+        candidate_response=maxima.response,
+        candidate_weighted=gather_cells(pose.weighted_heatmap, maxima.cell),
+        heatmap=output.heatmap if heatmaps else output.heatmap.new_empty(len(output.heatmap), 0),
+    )
+
+
+def _nobody() -> _Estimated:
+    shapes = ((0, K, 2), (0, K), (0, K, CANDIDATES, 2), (0, K, CANDIDATES), (0, K, CANDIDATES), (0, 1))
+    return _Estimated(*(torch.zeros(shape) for shape in shapes))
+
+
+def _table(detections: DetectionSet, found: _Estimated, params: EstimateParams) -> pa.Table:
+    poses = PoseSet(
+        frame=detections.frame,
+        detection=detections.detection,
+        box_xyxy_px=detections.box_xyxy_px,
+        box_score=detections.score,
+        xy_px=found.xy.numpy(),
+        score=found.score.numpy(),
+    )
+    candidates = CandidateSet(
+        xy_px=found.candidate_xy.numpy(),
+        response=found.candidate_response.numpy(),
+        weighted=found.candidate_weighted.numpy(),
+    )
+    heatmaps = found.heatmap.numpy().astype(np.float16) if params.heatmaps else None
+    return candidates_to_table(poses, candidates, heatmaps)
+
+
+STAGE = Stage(
+    "estimate",
+    run,
+    EstimateParams,
+    inputs=(index.STAGE, detect.STAGE),
+    output=CANDIDATE_POSES,
+    resources=Resources(gpus=1),
+    version=1,
+    images=True,
+    weights=("movenet-thunder",),
+)

@@ -1,0 +1,229 @@
+"""Running stages on a video: what is committed stays, what is missing is computed, chunk by chunk, and committed.
+
+The stages of one step share one pass: frames are decoded once, in blocks, ahead of the threads that run the networks; a
+block goes through all stages of the step in one thread, and chunks are written while the next blocks are at work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from storage.artifacts import Artifact, Chunk
+from storage.codecs import column, info_from_table
+from storage.video import VideoInfo, decode
+from tasks import index
+from tasks.plan import VideoPlan, stage_weights
+from tasks.stage import Block, Stage
+from tkm.networks import runtime
+
+Report = Callable[[str, int], None]  # called with a stage's name and a number of frames that it has finished
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The sampled frames of a video: numbers (T,) int64 and presentation times (T,) int64, with what decoding needs."""
+
+    info: VideoInfo
+    frames: NDArray[np.int64]
+    pts_ns: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Sampled frames [start, stop) and the stages of the step that have not committed them."""
+
+    start: int
+    stop: int
+    stages: tuple[Stage, ...]
+
+
+def run_index(plan: VideoPlan) -> int:
+    """Make the video's index if it is missing; number of sampled frames."""
+    artifact = plan.artifact(index.STAGE)
+    if artifact.manifest() is None:
+        began = time.perf_counter()
+        table = index.STAGE.checked(index.run(plan.source, plan.params["index"]))  # type: ignore[arg-type]
+        artifact.commit(0, table.num_rows, table, seconds=time.perf_counter() - began, device="cpu")
+        close_if_whole(plan, index.STAGE, table.num_rows)
+    return len(timeline(plan).frames)
+
+
+def timeline(plan: VideoPlan) -> Timeline:
+    """The video's sampled frames, from its index."""
+    table = plan.artifact(index.STAGE).read()
+    sampled = table.filter(table["is_sampled"])
+    return Timeline(
+        info_from_table(table), column(sampled, "frame", np.int64), column(sampled, "pts_ns", np.int64)
+    )
+
+
+def run_frames(
+    plan: VideoPlan, stages: Sequence[Stage], start: int, stop: int, *, chunk_frames: int, threads: int, report: Report
+) -> None:
+    """Run stages that look at each frame by itself on the sampled frames [start, stop), as far as they are missing there.
+
+    A stage takes the tables of stages before it from this pass, or from their artifacts. VideoError where frames cannot be
+    decoded; DamagedArtifactError where an input's bytes are not those committed (run the step before again).
+    """
+    line = timeline(plan)
+    committed = {stage.name: plan.artifact(stage).chunks() for stage in stages}
+    pieces = missing_pieces(stages, committed, start, stop, chunk_frames)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="block", initializer=runtime.prepare_thread)
+    try:
+        waiting: deque[tuple[Piece, int, Future[_Made]]] = deque()
+        made: list[_Made] = []
+
+        def collect() -> None:
+            piece, block_stop, future = waiting.popleft()
+            made.append(future.result())
+            for stage in piece.stages:
+                report(stage.name, made[-1].frames)
+            if block_stop == piece.stop:
+                _commit(plan, piece, made)
+                made.clear()
+
+        for piece, block_stop, block in _blocks(plan, line, pieces):
+            waiting.append((piece, block_stop, pool.submit(_run_block, plan, piece.stages, block)))
+            if len(waiting) > 2 * threads:  # enough to keep every thread busy while this one writes
+                collect()
+        while waiting:
+            collect()
+    finally:
+        pool.shutdown(cancel_futures=True)
+    for stage in stages:
+        close_if_whole(plan, stage, len(line.frames))
+
+
+def run_in_order(plan: VideoPlan, stage: Stage, *, chunk_frames: int, report: Report) -> None:
+    """Run a stage that carries state from frame to frame, from the last chunk that it has committed."""
+    line = timeline(plan)
+    artifact = plan.artifact(stage)
+    sources = _sources(plan, [stage])
+    state, reached = None, 0
+    for piece in missing_pieces([stage], {stage.name: artifact.chunks()}, 0, len(line.frames), chunk_frames):
+        began = time.perf_counter()
+        if piece.start != reached:
+            state = artifact.state_before(piece.start)
+        block = _block(line, piece.start, piece.stop, (), _inputs(sources, line, piece.start, piece.stop))
+        table, state = stage.run(block, plan.params[stage.name], state)
+        reached = piece.stop
+        seconds = time.perf_counter() - began
+        artifact.commit(piece.start, piece.stop, stage.checked(table), state, seconds=seconds, device="cpu")
+        report(stage.name, piece.stop - piece.start)
+    close_if_whole(plan, stage, len(line.frames))
+
+
+def close_if_whole(plan: VideoPlan, stage: Stage, frames: int) -> None:
+    """Write the artifact's manifest once its chunks cover all frames; another worker may hold the rest."""
+    artifact = plan.artifact(stage)
+    if sum(chunk.stop - chunk.start for chunk in artifact.chunks()) == frames:
+        artifact.close(
+            frames,
+            version=stage.version,
+            params=plan.params[stage.name].model_dump(mode="json"),
+            weights=stage_weights(stage),
+            inputs=plan.inputs_of(stage),
+            environment={"device": runtime.description(), "pyarrow": pa.__version__},
+        )
+
+
+def missing_pieces(
+    stages: Sequence[Stage], committed: dict[str, list[Chunk]], start: int, stop: int, chunk_frames: int
+) -> list[Piece]:
+    """Cut [start, stop) so that in each piece, of at most chunk_frames, every stage is wholly committed or wholly missing."""
+    edges = {start, stop, *range(start, stop, chunk_frames)}
+    for chunks in committed.values():
+        edges |= {edge for chunk in chunks for edge in (chunk.start, chunk.stop) if start < edge < stop}
+    ordered = sorted(edges)
+    pieces = []
+    for low, high in zip(ordered, ordered[1:], strict=False):
+        lacking = tuple(
+            stage
+            for stage in stages
+            if not any(chunk.start <= low and high <= chunk.stop for chunk in committed[stage.name])
+        )
+        if lacking:
+            pieces.append(Piece(low, high, lacking))
+    return pieces
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What one block became: a table and seconds of one thread for each stage."""
+
+    frames: int
+    tables: dict[str, pa.Table]
+    seconds: dict[str, float]
+
+
+def _run_block(plan: VideoPlan, stages: Sequence[Stage], block: Block) -> _Made:
+    tables: dict[str, pa.Table] = {}
+    seconds: dict[str, float] = {}
+    for stage in stages:
+        began = time.perf_counter()
+        table = stage.run(replace(block, inputs={**block.inputs, **tables}), plan.params[stage.name])
+        tables[stage.name] = stage.checked(table)
+        seconds[stage.name] = time.perf_counter() - began
+    return _Made(len(block.frames), tables, seconds)
+
+
+def _commit(plan: VideoPlan, piece: Piece, made: Sequence[_Made]) -> None:
+    for stage in piece.stages:
+        table = pa.concat_tables([block.tables[stage.name] for block in made]).combine_chunks()
+        seconds = sum(block.seconds[stage.name] for block in made)
+        device = runtime.description() if stage.resources.gpus else "cpu"
+        plan.artifact(stage).commit(piece.start, piece.stop, table, seconds=seconds, device=device)
+
+
+def _blocks(plan: VideoPlan, line: Timeline, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, Block]]:
+    """Blocks of all pieces in order, each with its piece and where it ends; pixels only where a stage looks at them."""
+    seen = [piece for piece in pieces if any(stage.images for stage in piece.stages)]
+    wanted = np.concatenate([line.frames[piece.start : piece.stop] for piece in seen] or [np.empty(0, np.int64)])
+    images = decode(plan.source, line.info, wanted)
+    committed = {piece.stages: _sources(plan, piece.stages) for piece in pieces}
+    for piece in pieces:
+        looks = piece in seen
+        step = runtime.BLOCK_FRAMES[runtime.device().type] if looks else piece.stop - piece.start
+        inputs = _inputs(committed[piece.stages], line, piece.start, piece.stop)
+        for low in range(piece.start, piece.stop, step):
+            high = min(low + step, piece.stop)
+            pixels = tuple(next(images)[1] for _ in range(low, high)) if looks else ()
+            rows = {name: _rows_of(table, line.frames[low], line.frames[high - 1]) for name, table in inputs.items()}
+            yield piece, high, _block(line, low, high, pixels, rows)
+
+
+def _block(
+    line: Timeline, start: int, stop: int, images: tuple[NDArray[np.uint8], ...], inputs: dict[str, pa.Table]
+) -> Block:
+    return Block(line.frames[start:stop], line.pts_ns[start:stop], images, inputs)
+
+
+def _sources(plan: VideoPlan, stages: Sequence[Stage]) -> dict[str, tuple[Artifact, list[Chunk]]]:
+    """Artifacts, with their chunks, that the stages take and do not make. Blocks carry frames and times: no index here."""
+    names = {stage.name for stage in stages}
+    inputs = [source for stage in stages for source in stage.inputs if source.inputs and source.name not in names]
+    artifacts = {source.name: plan.artifact(source) for source in inputs}
+    return {name: (artifact, artifact.chunks()) for name, artifact in artifacts.items()}
+
+
+def _inputs(
+    sources: dict[str, tuple[Artifact, list[Chunk]]], line: Timeline, start: int, stop: int
+) -> dict[str, pa.Table]:
+    return {
+        name: artifact.read_span(start, stop, line.frames, chunks) for name, (artifact, chunks) in sources.items()
+    }
+
+
+def _rows_of(table: pa.Table, first_frame: int, last_frame: int) -> pa.Table:
+    """Rows of the frames first_frame..last_frame of a table in frame order."""
+    frame = column(table, "frame", np.int64)
+    low, high = np.searchsorted(frame, first_frame), np.searchsorted(frame, last_frame, side="right")
+    return table.slice(low, high - low)

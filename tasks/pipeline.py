@@ -1,0 +1,21 @@
+"""The stages in order. Adding one is a file beside this and a name here."""
+
+from tasks import detect, estimate, index, publish, suppress, track
+from tasks.stage import Stage
+
+PIPELINE: tuple[Stage, ...] = (
+    index.STAGE,
+    detect.STAGE,
+    estimate.STAGE,
+    suppress.STAGE,
+    track.STAGE,
+    publish.STAGE,
+)
+
+# Stages of one step share one pass over a video: it is decoded once, and each commits its own artifact.
+STEPS: dict[str, tuple[Stage, ...]] = {
+    "index": (index.STAGE,),
+    "networks": (detect.STAGE, estimate.STAGE, suppress.STAGE),
+    "track": (track.STAGE,),
+    "publish": (publish.STAGE,),
+}

@@ -1,0 +1,90 @@
+"""What a run wants of one video: the key of every stage, and which of them the store lacks."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from storage.artifacts import Artifact, artifact_key
+from storage.sources import Source, video_id
+from storage.store import Store
+from tasks.pipeline import PIPELINE
+from tasks.stage import Params, Stage
+from tkm import weights
+
+SHARDS = 16  # partitions of the published tables; part of their layout, so it never changes
+
+
+@dataclass(frozen=True)
+class VideoPlan:
+    """One video of a run: where it is, what it holds, and the key of every stage's artifact.
+
+    `keys` and `params` are by stage name. Small, picklable; this is all that travels to a worker.
+    """
+
+    store: Store
+    source: Source
+    content_sha256: str
+    params: Mapping[str, Params]
+    keys: Mapping[str, str]
+
+    @property
+    def video(self) -> str:
+        """Id of the video, from its address."""
+        return video_id(self.source.uri)
+
+    @property
+    def shard(self) -> int:
+        """Group the video is published with."""
+        return shard_of(self.video)
+
+    def artifact(self, stage: Stage) -> Artifact:
+        """The stage's artifact of this video, whole, begun or missing."""
+        return Artifact(self.store, stage.name, self.keys[stage.name])
+
+    def inputs_of(self, stage: Stage) -> dict[str, str]:
+        """What the stage's key is made from: its inputs' keys, or the content at the root."""
+        if not stage.inputs:
+            return {"content": self.content_sha256}
+        return {source.name: self.keys[source.name] for source in stage.inputs}
+
+
+def shard_of(video: str) -> int:
+    """Group of a video: stable, whatever else is in the dataset."""
+    return zlib.crc32(video.encode()) % SHARDS
+
+
+def stage_weights(stage: Stage) -> dict[str, str]:
+    """Digests of the weights that the stage uses, by name."""
+    return {name: weights.digest(name) for name in stage.weights}
+
+
+def plan_video(store: Store, source: Source, content_sha256: str, params: Mapping[str, Params]) -> VideoPlan:
+    """Keys of all stages for a video's content under these parameters (by stage name)."""
+    keys: dict[str, str] = {}
+    plan = VideoPlan(store, source, content_sha256, params, keys)
+    for stage in PIPELINE:
+        chosen = params[stage.name].model_dump(mode="json")
+        keys[stage.name] = artifact_key(
+            stage.name, stage.version, chosen, stage_weights(stage), plan.inputs_of(stage)
+        )
+    return plan
+
+
+def missing(plan: VideoPlan, closed: Mapping[str, set[str]]) -> set[str]:
+    """Names of the stages to run, asked from the end: a finished last stage needs none of its inputs.
+
+    `closed` holds the keys of whole artifacts, by stage name.
+    """
+    wanted: set[str] = set()
+
+    def want(stage: Stage) -> None:
+        if stage.name in wanted or plan.keys[stage.name] in closed[stage.name]:
+            return
+        wanted.add(stage.name)
+        for source in stage.inputs:
+            want(source)
+
+    want(PIPELINE[-1])
+    return wanted

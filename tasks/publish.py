@@ -1,0 +1,95 @@
+"""publish: everything about a person in a frame in one flat row, and the summaries that go beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from storage.codecs import column, poses_from_table, table_of
+from storage.schemas import PERSONS
+from tasks import estimate, index, suppress, track
+from tasks.stage import Block, Params, Resources, Stage
+from tkm.skeleton import COCO_17
+
+
+class PublishParams(Params):
+    """Parameters of publish: it has none, it only joins."""
+
+
+def run(block: Block, params: PublishParams) -> pa.Table:  # noqa: ARG001 - every stage takes its params
+    """One row a tracked person of a block of frames, by frame and track id."""
+    tracked = block.inputs["track"]
+    kept = block.inputs["suppress"].filter(block.inputs["suppress"]["is_kept"])
+    poses = poses_from_table(track.survivors(block))
+    track_id = column(tracked, "track_id", np.int64)
+    same_rows = np.array_equal(column(tracked, "frame", np.int64), poses.frame) and np.array_equal(
+        column(tracked, "detection", np.int64), poses.detection
+    )
+    if not same_rows:
+        raise ValueError("the tables of track and suppress speak of different people; re-run track")
+    joints = {
+        f"{joint}_{axis}": values[:, k]
+        for k, joint in enumerate(COCO_17.keypoints)
+        for axis, values in (("x", poses.xy_px[..., 0]), ("y", poses.xy_px[..., 1]), ("score", poses.score))
+    }
+    boxes = dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), poses.box_xyxy_px.T, strict=True))
+    rows = table_of(
+        PERSONS,
+        frame=poses.frame,
+        pts_ns=block.pts_ns[np.searchsorted(block.frames, poses.frame)],
+        track_id=track_id,
+        detection=poses.detection,
+        box_score=poses.box_score,
+        pose_score=kept["pose_score"],
+        **boxes,
+        **joints,
+    )
+    return rows.take(np.lexsort((track_id, poses.frame)))
+
+
+def frame_counts(persons: pa.Table, frame_index: pa.Table) -> dict[str, Any]:
+    """Columns of `frames` for one video: its sampled frames and the people in each."""
+    sampled = frame_index.filter(frame_index["is_sampled"])
+    frame = column(sampled, "frame", np.int64)
+    counts = np.bincount(np.searchsorted(frame, column(persons, "frame", np.int64)), minlength=len(frame))
+    return {
+        "frame": frame,
+        "pts_ns": sampled["pts_ns"],
+        "is_key_frame": sampled["is_key_frame"],
+        "persons": counts.astype(np.int32),
+    }
+
+
+def track_summaries(persons: pa.Table) -> pd.DataFrame:
+    """Columns of `tracks` for one video, one row a track, by track id."""
+    names = ["frame", "pts_ns", "track_id", "box_score", "pose_score", "box_y1", "box_y2"]
+    rows = persons.select(names).to_pandas()
+    rows["height_px"] = rows.box_y2 - rows.box_y1
+    return (
+        rows.groupby("track_id")
+        .agg(
+            first_frame=("frame", "min"),
+            last_frame=("frame", "max"),
+            first_pts_ns=("pts_ns", "min"),
+            last_pts_ns=("pts_ns", "max"),
+            poses=("frame", "size"),
+            mean_box_score=("box_score", "mean"),
+            mean_pose_score=("pose_score", "mean"),
+            mean_height_px=("height_px", "mean"),
+        )
+        .reset_index()
+    )
+
+
+STAGE = Stage(
+    "publish",
+    run,
+    PublishParams,
+    inputs=(index.STAGE, estimate.STAGE, suppress.STAGE, track.STAGE),
+    output=PERSONS,
+    resources=Resources(cpus=1),
+    version=1,
+)

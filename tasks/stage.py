@@ -1,0 +1,87 @@
+"""What a stage is. One value a stage; artifact keys, resume, schema checks, Prefect tasks, Dask resources, options read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+
+class Params(BaseModel):
+    """Parameters of a stage: frozen and validated. All of them are part of the artifact's key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one task of the stage occupies on a Dask worker."""
+
+    cpus: int = 0
+    gpus: int = 0
+
+    def for_dask(self) -> dict[str, float]:
+        """As Dask's `resources=` takes it."""
+        return {name: float(count) for name, count in (("CPU", self.cpus), ("GPU", self.gpus)) if count}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive sampled frames of one video, with what the stages before made of them.
+
+    frames   (T,) int64, numbers of the frames in their video
+    pts_ns   (T,) int64, their presentation times
+    images   T arrays (height, width, 3) uint8 RGB, upright; empty for a stage that asks for none
+    inputs   table of each input stage, by its name, with the rows of these frames
+    """
+
+    frames: NDArray[np.int64]
+    pts_ns: NDArray[np.int64]
+    images: tuple[NDArray[np.uint8], ...]
+    inputs: Mapping[str, pa.Table]
+
+    def __post_init__(self) -> None:
+        if self.frames.shape != self.pts_ns.shape or (self.images and len(self.images) != len(self.frames)):
+            raise ValueError(
+                f"Block.frames {self.frames.shape}, Block.pts_ns {self.pts_ns.shape} and Block.images ({len(self.images)}) differ in length"
+            )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step from tables to a table.
+
+    run         sees one of three shapes, by what the stage looks at:
+                the root stage             run(source, params) -> table
+                a frame by itself          run(block, params) -> table
+                frames in order            run(block, params, state) -> (table, state), state a small table, None at first
+    inputs      the stages whose tables it takes; empty for the root stage
+    output      Arrow schema of its table; each row belongs to a frame, rows come in frame order
+    version     raised whenever the results for the same input change
+    images      whether it looks at pixels
+    in_order    whether it carries state from frame to frame
+    weights     names in tkm.weights of the networks it runs
+    """
+
+    name: str
+    run: Callable[..., Any]
+    Params: type[Params]
+    inputs: tuple[Stage, ...]
+    output: pa.Schema
+    resources: Resources
+    version: int
+    images: bool = False
+    in_order: bool = False
+    weights: tuple[str, ...] = field(default=())
+
+    def checked(self, table: pa.Table) -> pa.Table:
+        """The table, if it has the stage's schema; TypeError naming stage and difference otherwise."""
+        if not table.schema.equals(self.output):
+            differing = set(table.schema) ^ set(self.output)
+            raise TypeError(f"stage {self.name} made a table that does not fit its schema: {sorted(f.name for f in differing)}")
+        return table

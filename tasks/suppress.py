@@ -1,0 +1,54 @@
+"""suppress: which detections are people of their own. Pose NMS (READING 14) or box NMS, and a floor for scores."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from storage.codecs import poses_from_table, table_of
+from storage.schemas import SURVIVORS
+from tasks import estimate
+from tasks.stage import Block, Params, Resources, Stage
+from tkm.suppression import box_nms, pose_nms
+
+
+class SuppressParams(Params):
+    """Parameters of suppress."""
+
+    method: Literal["pnms", "cnms"] = Field("pnms", description="pnms compares poses, cnms boxes")
+    pnms_distance: float = Field(
+        0.1, gt=0, description="pnms: keypoints closer than this share of the person's size coincide"
+    )
+    cnms_iou: float = Field(0.6, gt=0, le=1, description="cnms: boxes that overlap more are one person")
+    min_box_score: float = Field(0.3, ge=0, le=1, description="people under this box score are dropped")
+    min_pose_score: float = Field(0.0, ge=0, le=1, description="people under this box score x mean keypoint score are dropped")
+
+
+def run(block: Block, params: SuppressParams) -> pa.Table:
+    """For every detection of a block of frames, whether it is kept."""
+    poses = poses_from_table(block.inputs["estimate"])
+    is_scored = (poses.box_score >= params.min_box_score) & (poses.pose_score >= params.min_pose_score)
+    scored = poses.take(is_scored)
+    is_kept = is_scored.copy()
+    if params.method == "pnms":
+        is_kept[is_scored] = pose_nms(scored, params.pnms_distance)
+    else:
+        is_kept[is_scored] = box_nms(
+            scored.box_xyxy_px, scored.box_score, scored.frame, scored.detection, params.cnms_iou
+        )
+    return table_of(
+        SURVIVORS, frame=poses.frame, detection=poses.detection, pose_score=poses.pose_score, is_kept=is_kept
+    )
+
+
+STAGE = Stage(
+    "suppress",
+    run,
+    SuppressParams,
+    inputs=(estimate.STAGE,),
+    output=SURVIVORS,
+    resources=Resources(cpus=1),
+    version=1,
+)

@@ -1,0 +1,46 @@
+"""track: who is who from frame to frame, by bipartite matching (Eq. 3-4) on a similarity between poses."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from pydantic import Field
+
+from storage.codecs import poses_from_table, table_of, tracker_state_from_table, tracker_state_to_table
+from storage.schemas import TRACKED, K
+from tasks import estimate, suppress
+from tasks.stage import Block, Params, Resources, Stage
+from tkm.similarity import Measure
+from tkm.tracking import TrackerState, track
+
+
+class TrackParams(Params):
+    """Parameters of track."""
+
+    similarity: Measure = Field("iou", description="similarity between a pose and one of the frame before")
+    iou_gate: float = Field(0.1, ge=0, le=1, description="boxes that overlap less are never the same person (Eq. 5)")
+
+
+def survivors(block: Block) -> pa.Table:
+    """Rows of estimate's table that suppress keeps."""
+    return block.inputs["estimate"].filter(block.inputs["suppress"]["is_kept"])
+
+
+def run(block: Block, params: TrackParams, state: pa.Table | None) -> tuple[pa.Table, pa.Table]:
+    """Track ids of the survivors of a block of frames, and what the next block needs to go on."""
+    poses = poses_from_table(survivors(block))
+    before = TrackerState.start(K) if state is None else tracker_state_from_table(state)
+    track_id, after = track(poses, block.frames, before, params.similarity, params.iou_gate)
+    table = table_of(TRACKED, frame=poses.frame, detection=poses.detection, track_id=track_id)
+    return table, tracker_state_to_table(after)
+
+
+STAGE = Stage(
+    "track",
+    run,
+    TrackParams,
+    inputs=(estimate.STAGE, suppress.STAGE),
+    output=TRACKED,
+    resources=Resources(cpus=1),
+    version=1,
+    in_order=True,
+)

@@ -1,0 +1,149 @@
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from tests.builders import crowd, standing
+from tkm.similarity import pose_similarity
+from tkm.tracking import TrackerState, match, track
+
+MEASURES = ["iou", "oks"]
+
+
+def best_total_by_enumeration(similarity: np.ndarray) -> float:
+    P, Q = similarity.shape
+    if P > Q:
+        return best_total_by_enumeration(similarity.T)
+    return max(sum(similarity[p, q] for p, q in enumerate(columns)) for columns in itertools.permutations(range(Q), P))
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 5), (5, 2), (4, 4)])
+def test_matching_has_the_highest_total_and_no_pair_of_similarity_zero(shape):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        similarity = rng.random(shape) * (rng.random(shape) < 0.5)
+        rows, columns = match(similarity.astype(np.float32))
+        assert len(set(rows)) == len(rows)
+        assert len(set(columns)) == len(columns)
+        assert (similarity[rows, columns] > 0).all()
+        assert similarity[rows, columns].sum() == pytest.approx(best_total_by_enumeration(similarity), abs=1e-5)
+
+
+@pytest.mark.parametrize("bad", [-0.1, np.nan, np.inf])
+def test_a_similarity_that_is_none_is_refused(bad):
+    with pytest.raises(ValueError, match="similarity"):
+        match(np.array([[0.5, bad]], np.float32))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_two_people_walking_keep_their_ids_and_a_newcomer_gets_the_next(measure):
+    frame, centre = [], []
+    for t in range(10):
+        frame += [t, t] + [t] * (t >= 4)
+        centre += [(100 + 5 * t, 200), (400 - 5 * t, 200)] + [(700, 200)] * (t >= 4)
+    poses = standing(frame, centre, score=[0.9 - 0.001 * i for i in range(len(frame))])
+    ids, state = track(poses, np.arange(10), TrackerState.start(17), measure)
+    for t in range(10):
+        assert ids[poses.frame == t].tolist() == ([0, 1, 2] if t >= 4 else [0, 1])
+    assert state.next_track_id == 3
+    assert state.last_frame == 9
+
+
+def test_the_best_total_wins_over_the_best_single_pair():
+    # The most similar pair is person 0 now with person 1 before, and would leave the other two without a match.
+    poses = standing([0, 0, 1, 1], [(100, 100), (135, 100), (120, 100), (165, 100)], score=[0.9, 0.8, 0.9, 0.8])
+    ids, _ = track(poses, np.array([0, 1]), TrackerState.start(17), iou_gate=0.0)
+    assert ids.tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_people_beyond_the_gate_get_new_ids(measure):
+    poses = standing([0, 1], [(100, 100), (155, 100)])
+    assert track(poses, np.array([0, 1]), TrackerState.start(17), measure, iou_gate=0.1)[0].tolist() == [0, 1]
+
+
+def test_a_frame_without_people_ends_all_tracks_but_one_not_sampled_does_not():
+    poses = standing([0, 6], [(100, 100)] * 2)
+    assert track(poses, np.array([0, 3, 6]), TrackerState.start(17))[0].tolist() == [0, 1]
+    assert track(poses, np.array([0, 6]), TrackerState.start(17))[0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_tracking_in_chunks_is_tracking_at_once(measure):
+    for seed in range(6):
+        poses, frames = crowd(seed, frames=30), np.arange(30)
+        whole, end = track(poses, frames, TrackerState.start(17), measure)
+        assert end.next_track_id > 6
+        rng = np.random.default_rng(seed)
+        for _ in range(5):
+            cuts = np.sort(rng.integers(0, 31, rng.integers(1, 8)))
+            state, parts = TrackerState.start(17), []
+            for chunk in np.split(frames, cuts):
+                ids, state = track(poses.take(np.isin(poses.frame, chunk)), chunk, state, measure)
+                parts.append(ids)
+            assert np.array_equal(np.concatenate(parts), whole)
+            assert (state.next_track_id, state.last_frame) == (end.next_track_id, end.last_frame)
+            assert np.array_equal(state.track_id, end.track_id)
+            assert np.array_equal(state.poses.xy_px, end.poses.xy_px)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_ids_do_not_depend_on_the_order_of_rows(measure):
+    # Equal scores and identical people in one place: nothing but the detection number tells them apart.
+    twins = standing([0, 0, 0, 1, 1, 1, 2, 2], [(100, 100)] * 3 + [(104, 100)] * 3 + [(108, 100)] * 2)
+    for poses, frames in ((crowd(7), np.arange(20)), (twins, np.arange(3))):
+        ids, _ = track(poses, frames, TrackerState.start(17), measure)
+        for seed in range(10):
+            order = np.random.default_rng(seed).permutation(len(poses))
+            assert np.array_equal(track(poses.take(order), frames, TrackerState.start(17), measure)[0], ids[order])
+
+
+def test_new_ids_follow_the_pose_score_then_the_detection_number():
+    poses = standing([0, 0, 0, 0], [(100, 100), (300, 100), (500, 100), (700, 100)], score=[0.5, 0.9, 0.9, 0.7])
+    poses = poses.take(np.array([2, 0, 1, 3]))
+    assert track(poses, np.array([0]), TrackerState.start(17))[0].tolist() == [1, 3, 0, 2]
+
+
+def test_tracks_are_what_the_definition_gives():
+    poses, frames = crowd(8, frames=25), np.arange(25)
+    ids, state = track(poses, frames, TrackerState.start(17))
+    assert set(ids.tolist()) == set(range(state.next_track_id))
+    for t in frames:
+        now = poses.frame == t
+        assert len(set(ids[now].tolist())) == now.sum()
+        before = poses.frame == t - 1
+        similarity = pose_similarity("iou", poses.take(now), poses.take(before))
+        same = ids[now][:, None] == ids[before][None, :]
+        assert (similarity[same] > 0).all()
+        assert similarity[same].sum() == pytest.approx(similarity[match(similarity)].sum(), abs=1e-5)
+        # Who is new has never been seen before.
+        new = set(ids[now].tolist()) - set(ids[before].tolist())
+        assert not new & set(ids[poses.frame < t - 1].tolist())
+
+
+def test_nobody_ever():
+    ids, state = track(standing([], []), np.arange(5), TrackerState.start(17))
+    assert ids.shape == (0,)
+    assert (state.next_track_id, state.last_frame) == (0, 4)
+    ids, state = track(standing([], []), np.arange(0), state)
+    assert state.last_frame == 4
+
+
+def test_frames_out_of_order_and_poses_of_no_frame_are_refused():
+    poses = standing([3], [(100, 100)])
+    _, state = track(poses, np.array([2, 3]), TrackerState.start(17))
+    with pytest.raises(ValueError, match="frames must rise"):
+        track(poses, np.array([3]), state)
+    with pytest.raises(ValueError, match="frames must rise"):
+        track(poses, np.array([3, 3]), TrackerState.start(17))
+    with pytest.raises(ValueError, match=r"poses.frame 3"):
+        track(poses, np.array([1, 2, 4]), TrackerState.start(17))
+
+
+def test_a_state_with_ids_it_has_not_given_is_refused():
+    _, state = track(standing([0], [(100, 100)]), np.array([0]), TrackerState.start(17))
+    with pytest.raises(ValueError, match="track_id"):
+        dataclasses.replace(state, next_track_id=0)
+    with pytest.raises(ValueError, match="track_id"):
+        dataclasses.replace(state, track_id=np.empty(0, np.int64))

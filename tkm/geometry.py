@@ -1,0 +1,203 @@
+"""The one place where image, canvas and crop coordinates meet.
+
+One convention holds everywhere, for boxes and keypoints alike: coordinates are continuous, pixel i covers [i, i + 1)
+and its centre is i + 0.5. A frame of W pixels spans [0, W], a crop spans [0, 1] of normalised coordinates, cell i of a
+heatmap of W cells covers [i / W, (i + 1) / W]. Two neighbours count otherwise, and are met by half a pixel at this
+project's border: OpenCV's functions put pixel centres at whole numbers (subtract 0.5 before drawing with sub-pixel
+precision; truncating to int is right as it is), and so do COCO's keypoint annotations (add 0.5 when reading, subtract
+it when writing), though COCO's boxes do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from cv2.typing import MatLike
+from numpy.typing import NDArray
+
+from tkm.types import Float
+
+Image = NDArray[np.uint8]
+
+GREY = 128  # what stands outside a frame, and outside a box in its crop
+CANVAS_FILL = 0  # what stands beside a letterboxed frame
+
+
+def _check_image(image: Image) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"image must be (H, W, 3) uint8 with at least one pixel, not {image.shape} {image.dtype}")
+
+
+def _check_boxes(box_xyxy_px: Float) -> None:
+    if box_xyxy_px.ndim != 2 or box_xyxy_px.shape[1] != 4:
+        raise ValueError(f"box_xyxy_px must have shape (P, 4), not {box_xyxy_px.shape}")
+    good = np.isfinite(box_xyxy_px).all(axis=1) & (box_xyxy_px[:, 2:] > box_xyxy_px[:, :2]).all(axis=1)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise ValueError(
+            f"box_xyxy_px[{row}] is {box_xyxy_px[row].tolist()}: a box needs finite corners, x0 < x1 and y0 < y1; "
+            "drop such detections first"
+        )
+
+
+def clip_boxes(box_xyxy_px: Float, width_px: int, height_px: int) -> Float:
+    """Cut boxes at the frame's edges: (P, 4) float32 in, the same out; a box wholly outside gets no area."""
+    return np.clip(box_xyxy_px, 0, np.array([width_px, height_px, width_px, height_px], np.float32)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where a frame lies on a square canvas: canvas = image * scale + (left_px, top_px).
+
+    The two scales differ by less than half a canvas pixel in the frame's length, since the frame is shown at a whole
+    number of pixels.
+    """
+
+    scale_x: float
+    scale_y: float
+    left_px: int
+    top_px: int
+
+    def to_image(self, box_xyxy_px: Float) -> Float:
+        """Boxes on the canvas, (P, 4) float32, to boxes in the frame, (P, 4) float32, not clipped."""
+        offset = np.array([self.left_px, self.top_px] * 2, np.float64)
+        scale = np.array([self.scale_x, self.scale_y] * 2, np.float64)
+        return ((box_xyxy_px - offset) / scale).astype(np.float32)
+
+
+def letterbox(image: Image, size_px: int = 416) -> tuple[Image, Letterbox]:
+    """Show a frame whole, undistorted and centred on a square canvas.
+
+    Args: image (H, W, 3) uint8; size_px, the canvas's side.
+    Returns: the canvas (size_px, size_px, 3) uint8, and where the frame lies on it.
+    Raises: ValueError for an image that is empty or not (H, W, 3) uint8.
+    """
+    _check_image(image)
+    height_px, width_px = image.shape[:2]
+    scale = size_px / max(height_px, width_px)
+    shown_width, shown_height = max(1, round(width_px * scale)), max(1, round(height_px * scale))
+    left_px, top_px = (size_px - shown_width) // 2, (size_px - shown_height) // 2
+    canvas = np.full((size_px, size_px, 3), CANVAS_FILL, np.uint8)
+    # Averaging areas keeps a small person's detail, which sampling every few pixels would alias.
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    canvas[top_px : top_px + shown_height, left_px : left_px + shown_width] = cv2.resize(
+        image, (shown_width, shown_height), interpolation=interpolation
+    )
+    return canvas, Letterbox(shown_width / width_px, shown_height / height_px, left_px, top_px)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Square crops of a frame, which may reach beyond it.
+
+    left_top_px   (P, 2) float32, the crop's corner in pixels of the frame
+    side_px       (P,) float32, the crop's side in pixels of the frame
+    """
+
+    left_top_px: Float
+    side_px: Float
+
+    def __post_init__(self) -> None:
+        P = len(self.side_px)
+        if self.side_px.shape != (P,) or self.left_top_px.shape != (P, 2):
+            shapes = f"{self.left_top_px.shape} and {self.side_px.shape}"
+            raise ValueError(f"Crops.left_top_px and side_px must have shapes (P, 2) and (P,), not {shapes}")
+        if not (self.side_px > 0).all():
+            raise ValueError("Crops.side_px must be positive")
+
+    def __len__(self) -> int:
+        return len(self.side_px)
+
+    def to_image(self, xy: Float) -> Float:
+        """Normalised crop coordinates (P, ..., 2) to pixels of the frame, (P, ..., 2) float32."""
+        left_top_px, side_px = self._beside(xy)
+        return (left_top_px + xy * side_px).astype(np.float32)
+
+    def to_crop(self, xy_px: Float) -> Float:
+        """Pixels of the frame (P, ..., 2) to normalised crop coordinates, (P, ..., 2) float32: `to_image` undone."""
+        left_top_px, side_px = self._beside(xy_px)
+        return ((xy_px - left_top_px) / side_px).astype(np.float32)
+
+    def _beside(self, xy: Float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if xy.ndim < 2 or xy.shape[0] != len(self) or xy.shape[-1] != 2:
+            raise ValueError(f"xy must have shape ({len(self)}, ..., 2), one row a crop, not {xy.shape}")
+        between = (1,) * (xy.ndim - 2)
+        return (
+            self.left_top_px.astype(np.float64).reshape(-1, *between, 2),
+            self.side_px.astype(np.float64).reshape(-1, *between, 1),
+        )
+
+
+def square_crops(box_xyxy_px: Float, scale: float = 1.25) -> Crops:
+    """Squares around the boxes' centres, of side `scale` x the longer side of the box.
+
+    Args: box_xyxy_px (P, 4) float32.
+    Raises: ValueError for a box without area or with a coordinate that is not finite.
+    """
+    _check_boxes(box_xyxy_px)
+    low, high = box_xyxy_px[:, :2].astype(np.float64), box_xyxy_px[:, 2:].astype(np.float64)
+    side_px = scale * (high - low).max(axis=1)
+    left_top_px = (low + high - side_px[:, None]) / 2
+    return Crops(left_top_px.astype(np.float32), side_px.astype(np.float32))
+
+
+def cut_crops(
+    image: Image, crops: Crops, box_xyxy_px: Float, size_px: int = 256, grey_margin: float | None = 0.05
+) -> NDArray[np.uint8]:
+    """Resample crops of a frame to one size; what is outside the frame, or not the person's, is grey.
+
+    Greying pixels outside the box keeps the pose from landing on a neighbour who shares the crop.
+
+    Args:
+        image: (H, W, 3) uint8.
+        crops: P crops.
+        box_xyxy_px: (P, 4) float32, the boxes the crops were made from.
+        size_px: side of a resampled crop.
+        grey_margin: pixels farther from the box than this share of its width (left and right) or height (above and
+            below) become grey, to within a pixel of the crop; None keeps them all.
+    Returns: (P, size_px, size_px, 3) uint8.
+    Raises: ValueError for a bad image or box, or where crops and boxes differ in number.
+    """
+    _check_image(image)
+    _check_boxes(box_xyxy_px)
+    if len(crops) != len(box_xyxy_px):
+        raise ValueError(f"box_xyxy_px has {len(box_xyxy_px)} rows for {len(crops)} crops: one box a crop is needed")
+    if grey_margin is not None and grey_margin < 0:
+        raise ValueError(f"grey_margin must be None or at least 0, not {grey_margin}")
+    frame_px = np.array([image.shape[1], image.shape[0]])
+    step_px = crops.side_px / size_px
+    halvings = np.maximum(0, np.floor(np.log2(step_px))).astype(int)
+    block = 2**halvings[:, None]
+    # Bilinear sampling looks half a crop pixel beyond the edge; trimming to whole blocks takes less than a block.
+    low = np.floor(crops.left_top_px - block)
+    high = np.ceil(crops.left_top_px + crops.side_px[:, None] + 2 * block)
+    if grey_margin is not None:
+        margin_px = grey_margin * (box_xyxy_px[:, 2:] - box_xyxy_px[:, :2])
+        low = np.maximum(low, np.floor(box_xyxy_px[:, :2] - margin_px))
+        high = np.minimum(high, np.ceil(box_xyxy_px[:, 2:] + margin_px))
+    low, high = np.clip(low, 0, frame_px).astype(int), np.clip(high, 0, frame_px).astype(int)
+    high = low + np.maximum(0, high - low) // block * block
+    resampled = np.full((len(crops), size_px, size_px, 3), GREY, np.uint8)
+    for p, ((x0, y0), (x1, y1)) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
+        if x0 < x1 and y0 < y1:
+            left_top_px = crops.left_top_px[p].astype(np.float64) - (x0, y0)
+            _resample(image[y0:y1, x0:x1], left_top_px, float(step_px[p]), int(halvings[p]), resampled[p])
+    return resampled
+
+
+def _resample(visible: Image, left_top_px: NDArray[np.float64], step_px: float, halvings: int, crop: Image) -> None:
+    """Draw `visible` into `crop`, whose corner is at left_top_px of it, a crop pixel every step_px; grey elsewhere."""
+    source: MatLike = visible
+    # Bilinear sampling more than two pixels apart would alias. Averaging 2 x 2 pixels is many times faster than one
+    # area average to the exact size.
+    for _ in range(halvings):
+        source = cv2.resize(source, (source.shape[1] // 2, source.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    step = step_px / 2**halvings
+    # The centre of crop pixel u lies at corner + (u + 0.5) * step; warpAffine counts pixel centres as whole numbers.
+    x, y = left_top_px / 2**halvings + 0.5 * step - 0.5
+    cv2.warpAffine(
+        source, np.array([[step, 0, x], [0, step, y]]), crop.shape[1::-1], dst=crop,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT, borderValue=(GREY, GREY, GREY),
+    )  # fmt: skip

@@ -1,0 +1,227 @@
+"""MoveNet Thunder, the embedded pose network: MobileNetV2 (width 1.75), feature pyramid, CenterNet heads.
+
+The network is Google's MoveNet SinglePose Thunder (Apache-2.0, https://www.kaggle.com/models/google/movenet), batch norm
+folded into the convolutions; the weights come from the package named in tkm/weights/README.md. The published graph
+decodes one image at a time; here forward pass and decoding take a batch.
+
+Shape legend: N crops, K = 17 keypoints in COCO order, C channels, H = W = 64 cells of the heatmaps, 4 pixels each.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tkm import weights
+
+INPUT_SIZE_PX = 256
+KEYPOINTS = 17
+HEATMAP_SIZE = 64
+# 1 / 127.5 and the distance offset 1.8 as the published graph rounds them to float16.
+PIXEL_SCALE = 0.007843017578125
+DISTANCE_OFFSET_CELLS = 1.7998046875
+
+
+class MoveNetOutput(NamedTuple):
+    """What the network says of each crop, before decoding; positions and distances in heatmap cells, y before x.
+
+    heatmap         (N, K, 64, 64), keypoint responses in [0, 1]
+    centre          (N, 64, 64), responses to the centre of a person in [0, 1]
+    regression_yx   (N, K, 2, 64, 64), from a cell, taken as the person's centre, to each keypoint
+    offset_yx       (N, K, 2, 64, 64), from a cell's index to the keypoint in it
+    features        backbone outputs at strides 4, 8, 16: (N, 40, 64, 64), (N, 56, 32, 32), (N, 168, 16, 16), before
+                    the pyramid; linear (no activation), so negative values occur
+    """
+
+    heatmap: Tensor
+    centre: Tensor
+    regression_yx: Tensor
+    offset_yx: Tensor
+    features: tuple[Tensor, Tensor, Tensor]
+
+
+class MoveNetPose(NamedTuple):
+    """The pose of the one person whom the crop is about.
+
+    xy                 (N, K, 2) float32, as a share of the crop's side: (0, 0) its top left corner, (1, 1) its bottom right
+    score              (N, K) float32, the heatmap's response at the keypoint's cell, in [0, 1]
+    weighted_heatmap   (N, K, 64, 64) float32, the responses divided by the distance to the regressed keypoint plus 1.8
+    """
+
+    xy: Tensor
+    score: Tensor
+    weighted_heatmap: Tensor
+
+
+class SameConv(nn.Conv2d):
+    """3 x 3 convolution with TensorFlow's SAME padding: at stride 2 an even side is padded at its end only."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, groups: int = 1, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 3, stride, padding=1, groups=groups, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.stride == (1, 1):
+            return super().forward(x)
+        # A leading row and column of zeros in the kernel take up the padding at the start: the same numbers, without
+        # the copy of the whole map that padding it on one side would cost.
+        return F.conv2d(x, F.pad(self.weight, (1, 0, 1, 0)), self.bias, self.stride, self.padding, groups=self.groups)
+
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block: expand, depthwise, project; a shortcut where shapes agree. Expansion 1 has no `expand`."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, hidden: int) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(in_channels, hidden, 1) if hidden != in_channels else None
+        self.depthwise = SameConv(hidden, hidden, stride, groups=hidden)
+        self.project = nn.Conv2d(hidden, out_channels, 1)
+        self.shortcut = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        y = self.project(F.relu6(self.depthwise(y), inplace=True))
+        return y.add_(x) if self.shortcut else y
+
+
+def _stage(in_channels: int, out_channels: int, blocks: int, stride: int, expansion: int = 6) -> nn.Sequential:
+    channels = [in_channels] + [out_channels] * blocks
+    return nn.Sequential(
+        *(
+            InvertedResidual(channels[i], channels[i + 1], stride if i == 0 else 1, expansion * channels[i])
+            for i in range(blocks)
+        )
+    )
+
+
+class MobileNetV2(nn.Module):
+    """MobileNetV2 (arXiv 1801.04381, Table 2) at width 1.75, its classifier left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SameConv(3, 56, stride=2)
+        self.stages = nn.ModuleList(
+            (
+                _stage(56, 32, 1, stride=1, expansion=1),
+                _stage(32, 40, 2, stride=2),
+                _stage(40, 56, 3, stride=2),
+                _stage(56, 112, 4, stride=2),
+                _stage(112, 168, 3, stride=1),
+                _stage(168, 280, 3, stride=2),
+                _stage(280, 560, 1, stride=1),
+            )
+        )
+        self.last = nn.Conv2d(560, 1280, 1)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Outputs of the seven stages (strides 2, 4, 8, 16, 16, 32, 32), then of the last convolution (stride 32)."""
+        x = F.relu6(self.stem(x), inplace=True)
+        outputs = []
+        for stage in self.stages:
+            x = stage(x)
+            outputs.append(x)
+        outputs.append(F.relu6(self.last(x), inplace=True))
+        return outputs
+
+
+class SeparableConv(nn.Module):
+    """Depthwise 3 x 3 convolution, pointwise convolution, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.depthwise = SameConv(in_channels, in_channels, groups=in_channels, bias=False)
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.pointwise(self.depthwise(x)), inplace=True)
+
+
+class FeaturePyramid(nn.Module):
+    """Top down from stride 32 to stride 4, each level doubled, added to its lateral convolution and smoothed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList((nn.Conv2d(1280, 64, 1), nn.Conv2d(112, 64, 1), nn.Conv2d(56, 32, 1), nn.Conv2d(40, 24, 1)))
+        self.smooth = nn.ModuleList((SeparableConv(64, 32), SeparableConv(32, 24), SeparableConv(24, 24)))
+
+    def forward(self, levels: tuple[Tensor, ...]) -> Tensor:
+        """levels: backbone outputs at strides 32, 16, 8, 4. Returns (N, 24, 64, 64)."""
+        x = self.lateral[0](levels[0])
+        for lateral, smooth, level in zip(self.lateral[1:], self.smooth, levels[1:], strict=True):
+            up = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = smooth(lateral(level).add_(up))
+        return x
+
+
+class Head(nn.Sequential):
+    """CenterNet head: separable convolution to 96 channels, pointwise prediction."""
+
+    def __init__(self, out_channels: int) -> None:
+        super().__init__(SeparableConv(24, 96), nn.Conv2d(96, out_channels, 1))
+
+
+class MoveNetThunder(nn.Module):
+    """Crops to keypoint heatmaps and what decodes them, for the person in the middle of the crop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = MobileNetV2()
+        self.pyramid = FeaturePyramid()
+        self.heatmap = Head(KEYPOINTS)
+        self.centre = Head(1)
+        self.regression = Head(2 * KEYPOINTS)
+        self.offset = Head(2 * KEYPOINTS)
+        cell = torch.arange(HEATMAP_SIZE, dtype=torch.float32)
+        from_middle = torch.hypot(cell[:, None] - HEATMAP_SIZE // 2, cell - HEATMAP_SIZE // 2)
+        self.register_buffer("cell", cell, persistent=False)
+        self.register_buffer("middle_weight", 1 / (from_middle + DISTANCE_OFFSET_CELLS), persistent=False)
+
+    def forward(self, crops: Tensor) -> MoveNetOutput:
+        """crops: (N, 3, 256, 256) float32, RGB, 0..255."""
+        _, stride4, stride8, stride16, deep16, _, _, stride32 = self.backbone(crops * PIXEL_SCALE - 1)
+        x = self.pyramid((stride32, stride16, stride8, stride4))
+        return MoveNetOutput(
+            heatmap=self.heatmap(x).sigmoid(),
+            centre=self.centre(x).sigmoid()[:, 0],
+            regression_yx=self.regression(x).unflatten(1, (KEYPOINTS, 2)),
+            offset_yx=self.offset(x).unflatten(1, (KEYPOINTS, 2)),
+            features=(stride4, stride8, deep16),
+        )
+
+    def decode(self, output: MoveNetOutput) -> MoveNetPose:
+        """The published graph's own decoding, for a batch.
+
+        The person is where the centre response, weighed by nearness to the crop's middle, is highest. From there each
+        keypoint is regressed roughly; it is then sought in its heatmap, weighed by nearness to the regressed position,
+        and placed within its cell by that cell's offset.
+        """
+        heatmap = output.heatmap.float()
+        person = (output.centre.float() * self.middle_weight).flatten(1).argmax(1)  # (N,) index of a cell
+        person_yx = torch.stack((person // HEATMAP_SIZE, person % HEATMAP_SIZE), dim=-1)
+        regressed_yx = person_yx[:, None] + _at_cell(output.regression_yx, person[:, None].expand(-1, KEYPOINTS))
+        dy2, dx2 = (regressed_yx[..., None] - self.cell).square().unbind(2)  # each (N, K, 64)
+        distance = (dy2[..., :, None] + dx2[..., None, :]).sqrt_()
+        weighted = heatmap / distance.add_(DISTANCE_OFFSET_CELLS)
+        best = weighted.flatten(2).argmax(2)  # (N, K) index of a cell
+        cell_yx = torch.stack((best // HEATMAP_SIZE, best % HEATMAP_SIZE), dim=-1)
+        xy = (cell_yx + _at_cell(output.offset_yx, best)).flip(-1) / HEATMAP_SIZE
+        score = heatmap.flatten(2).gather(2, best[..., None])[..., 0]
+        return MoveNetPose(xy, score, weighted)
+
+
+def _at_cell(maps_yx: Tensor, cell: Tensor) -> Tensor:
+    """(N, K, 2) float32, the values of maps_yx (N, K, 2, H, W) at each keypoint's cell, (N, K) index into H W."""
+    index = cell[:, :, None, None].expand(-1, -1, 2, 1)
+    return maps_yx.flatten(3).gather(3, index)[..., 0].float()
+
+
+def movenet_thunder() -> MoveNetThunder:
+    """The pose network with the embedded weights, in evaluation mode.
+
+    Raises ValueError where the weights file is damaged.
+    """
+    network = MoveNetThunder()
+    network.load_state_dict(weights.load("movenet-thunder"))
+    return network.eval().to(memory_format=torch.channels_last)

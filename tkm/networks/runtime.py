@@ -1,0 +1,69 @@
+"""How networks run: which device, how many rows a forward pass, how many threads. Chosen so that results never depend on company.
+
+A ResNet's rows differ in their last bits between batch shapes, so every forward pass on one kind of device has one
+fixed, padded shape. On a CPU it is one row on one thread, and whole blocks of frames run side by side in as many
+threads as there are cores: as fast as larger batches (benchmarks/README.md), nothing is padded, and results do not depend
+on the number of cores.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+ROWS = {"cpu": 1, "cuda": 32}  # rows a forward pass
+BLOCK_FRAMES = {"cpu": 4, "cuda": 16}  # frames that are decoded, annotated and handed on together
+Network = TypeVar("Network", bound=nn.Module)
+Output = TypeVar("Output", bound=NamedTuple)
+
+
+@cache
+def device() -> torch.device:
+    """The first CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def description() -> str:
+    """Kind of device and torch version: what equal bits are promised for, beside the key."""
+    name = torch.cuda.get_device_name() if device().type == "cuda" else "cpu"
+    return f"{name}, torch {torch.__version__}"
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def prepare_thread() -> None:
+    """Settings of a thread that runs networks: one core each; denormal numbers flushed, since greyed crops are constant and slow."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+@cache
+def on_device(network: Callable[[], Network]) -> Network:
+    """The network that a constructor builds, on the device, ready to run; built once a process."""
+    return network().eval().to(device())
+
+
+@torch.inference_mode()
+def forward(network: nn.Module, rows: Tensor, finish: Callable[[Any], Output]) -> Output:
+    """Run (N, ...) rows through a network in passes of one fixed shape, N >= 1, and `finish` each pass on the device.
+
+    `finish` maps the network's output to a named tuple of (rows, ...) tensors; theirs are joined, padding removed,
+    and returned on the CPU.
+    """
+    step = ROWS[device().type]
+    parts = []
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step].to(device())
+        if len(part) < step:
+            part = torch.cat([part, part.new_zeros((step - len(part), *part.shape[1:]))])
+        parts.append(finish(network(part)))
+    joined = (torch.cat(fields)[: len(rows)].cpu() for fields in zip(*parts, strict=True))
+    return type(parts[0])(*joined)

@@ -1,0 +1,66 @@
+"""Which keypoints a pose has, how they are joined, and how exactly people place them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tkm.types import Float
+
+
+@dataclass(frozen=True, eq=False)
+class Skeleton:
+    """The keypoints of a pose.
+
+    name         what the tables call it
+    keypoints    K names in the order of the arrays' keypoint axis
+    limbs        pairs of keypoint numbers, the lines of a drawing
+    flip_pairs   pairs of keypoint numbers that change places when the image is mirrored
+    oks_sigmas   (K,) float32, spread of human annotators as a share of the person's size, sqrt(area)
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    limbs: tuple[tuple[int, int], ...]
+    flip_pairs: tuple[tuple[int, int], ...]
+    oks_sigmas: Float
+
+    def __post_init__(self) -> None:
+        K = len(self.keypoints)
+        if len(set(self.keypoints)) != K:
+            raise ValueError(f"Skeleton.keypoints of {self.name!r} must have different names")
+        for field, pairs in (("limbs", self.limbs), ("flip_pairs", self.flip_pairs)):
+            if any(not 0 <= keypoint < K for pair in pairs for keypoint in pair):
+                raise ValueError(f"Skeleton.{field} of {self.name!r} must hold keypoint numbers in 0..{K - 1}")
+        if self.oks_sigmas.shape != (K,) or self.oks_sigmas.dtype != np.float32 or not (self.oks_sigmas > 0).all():
+            raise ValueError(f"Skeleton.oks_sigmas of {self.name!r} must be {K} positive float32 numbers")
+
+    @property
+    def flip_order(self) -> tuple[int, ...]:
+        """K keypoint numbers: entry k is the keypoint that k becomes in a mirrored image."""
+        order = list(range(len(self.keypoints)))
+        for left, right in self.flip_pairs:
+            order[left], order[right] = right, left
+        return tuple(order)
+
+
+# Keypoints, limbs and sigmas as published with COCO (cocodataset.org/#keypoints-eval; pycocotools).
+COCO_17 = Skeleton(
+    name="coco_17",
+    keypoints=(
+        "nose", "left_eye", "right_eye", "left_ear", "right_ear",
+        "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
+        "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+    ),
+    limbs=(
+        (0, 1), (0, 2), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6),
+        (5, 6), (5, 7), (7, 9), (6, 8), (8, 10),
+        (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
+    ),
+    flip_pairs=((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)),
+    oks_sigmas=np.array(
+        [0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062,
+         0.107, 0.107, 0.087, 0.087, 0.089, 0.089], np.float32,
+    ),
+)  # fmt: skip

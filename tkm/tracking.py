@@ -1,0 +1,105 @@
+"""Track ids by maximum bipartite matching between adjacent frames (paper section 3.2, Eq. 3-4).
+
+Shape legend: P people of the poses given, Q people of a frame, T sampled frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from tkm.similarity import Measure, pose_similarity
+from tkm.types import Float, Int, PoseSet
+
+
+def match(similarity: Float) -> tuple[Int, Int]:
+    """The one-to-one matching of highest total similarity (Eq. 3-4); pairs of similarity 0 are never matched.
+
+    Args: similarity (P, Q), finite and at least 0.
+    Returns: rows and columns, (pairs,) int64 each, by rising row.
+    Raises: ValueError for a similarity below 0 or not finite.
+    """
+    if not (np.isfinite(similarity) & (similarity >= 0)).all():
+        raise ValueError("similarity must be finite and at least 0")
+    rows, columns = linear_sum_assignment(similarity, maximize=True)
+    positive = similarity[rows, columns] > 0
+    return rows[positive].astype(np.int64), columns[positive].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class TrackerState:
+    """All that tracking carries from one chunk of a video to the next.
+
+    poses           the people of the last frame, Q rows
+    track_id        (Q,) int64, their tracks
+    next_track_id   the id that the next new person gets
+    last_frame      number of the last frame seen, people in it or not; -1 before the first
+    """
+
+    poses: PoseSet
+    track_id: Int
+    next_track_id: int
+    last_frame: int
+
+    def __post_init__(self) -> None:
+        if self.track_id.shape != (len(self.poses),) or self.track_id.dtype != np.int64:
+            raise ValueError(f"TrackerState.track_id must be ({len(self.poses)},) int64, one id a pose")
+        if len(self.track_id) and not 0 <= self.track_id.min() <= self.track_id.max() < self.next_track_id:
+            raise ValueError(f"TrackerState.track_id must lie in 0..{self.next_track_id - 1}, below next_track_id")
+
+    @classmethod
+    def start(cls, keypoints: int) -> TrackerState:
+        """The state before a video's first frame, for poses of this many keypoints."""
+        nobody = PoseSet(
+            frame=np.empty(0, np.int64), detection=np.empty(0, np.int64), box_xyxy_px=np.empty((0, 4), np.float32),
+            box_score=np.empty(0, np.float32), xy_px=np.empty((0, keypoints, 2), np.float32),
+            score=np.empty((0, keypoints), np.float32),
+        )  # fmt: skip
+        return cls(nobody, np.empty(0, np.int64), next_track_id=0, last_frame=-1)
+
+
+def track(
+    poses: PoseSet, frames: Int, state: TrackerState, measure: Measure = "iou", iou_gate: float = 0.1
+) -> tuple[Int, TrackerState]:
+    """Give every pose the id of its track: that of the person matched in the sampled frame before, else a new one.
+
+    A track lives from one sampled frame to the next: a frame without people ends all. Ids count from 0 in each video;
+    new people of one frame get theirs by falling pose score, then by detection number, so ids depend on no order of
+    rows. Tracking a video in chunks, each with the state that the one before returned, gives the ids of tracking it
+    whole.
+
+    Args:
+        poses: P rows in any order, all of frames in `frames`.
+        frames: (T,) int64, the numbers of all sampled frames of this chunk, rising, those without people included.
+        state: what `track` returned for the chunk before, or `TrackerState.start` for a video's first.
+        measure: similarity of two people, see `pose_similarity`.
+        iou_gate: people whose boxes overlap less are never matched.
+    Returns: (P,) int64 track ids, row for row beside poses, and the state for the next chunk.
+    Raises: ValueError where frames do not rise beyond the last one seen, or a pose belongs to none of them.
+    """
+    if (np.diff(frames, prepend=state.last_frame) <= 0).any():
+        raise ValueError(f"frames must rise, from beyond frame {state.last_frame} that was tracked last")
+    strangers = ~np.isin(poses.frame, frames)
+    if strangers.any():
+        raise ValueError(f"poses.frame {poses.frame[np.argmax(strangers)]} is not among the sampled frames given")
+    # The one order that everything below follows, whatever the order of the rows.
+    order = np.lexsort((poses.detection, -poses.pose_score, poses.frame))
+    start, stop = np.searchsorted(poses.frame[order], frames), np.searchsorted(poses.frame[order], frames, side="right")
+    track_id = np.full(len(poses), -1, np.int64)
+    before, ids_before, next_track_id = state.poses, state.track_id, state.next_track_id
+    for first, last in zip(start.tolist(), stop.tolist(), strict=True):
+        rows = order[first:last]
+        now = poses.take(rows)
+        ids = np.full(len(rows), -1, np.int64)
+        if len(rows) and len(before):
+            matched, matched_before = match(pose_similarity(measure, now, before, iou_gate))
+            ids[matched] = ids_before[matched_before]
+        new = ids < 0
+        ids[new] = next_track_id + np.arange(new.sum())
+        next_track_id += int(new.sum())
+        track_id[rows] = ids
+        before, ids_before = now, ids
+    last_frame = int(frames[-1]) if len(frames) else state.last_frame
+    return track_id, TrackerState(before, ids_before, next_track_id, last_frame)

@@ -1,0 +1,125 @@
+"""Frozen arrays that the method works on; every shape is checked where a value is built.
+
+Shape legend: T frames, P persons, K keypoints, C candidates a keypoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+Int = NDArray[np.int64]
+Rows = TypeVar("Rows", "DetectionSet", "PoseSet")
+
+
+def _check(owner: object, name: str, shape: tuple[int | None, ...], dtype: type[np.generic]) -> None:
+    """Raise ValueError, naming the field, unless it has this shape (None: any length) and dtype."""
+    array = getattr(owner, name)
+    where = f"{type(owner).__name__}.{name}"
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        raise ValueError(f"{where} must be a {np.dtype(dtype)} array, not {getattr(array, 'dtype', type(array).__name__)}")
+    if len(array.shape) != len(shape) or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
+        wanted = tuple("any" if n is None else n for n in shape)
+        raise ValueError(f"{where} must have shape {wanted}, not {array.shape}")
+
+
+def _take(rows: Rows, index: NDArray[np.generic]) -> Rows:
+    values = {f.name: getattr(rows, f.name) for f in fields(rows)}
+    return type(rows)(**{name: value[index] if isinstance(value, np.ndarray) else value for name, value in values.items()})
+
+
+@dataclass(frozen=True)
+class DetectionSet:
+    """Person boxes of one or more frames, one row a detection.
+
+    frame         (P,) int64, number of the frame in its video
+    detection     (P,) int64, number of the detection in its frame; with `frame` it identifies the row
+    box_xyxy_px   (P, 4) float32, in pixels of the original frame
+    score         (P,) float32, in [0, 1]
+    """
+
+    frame: Int
+    detection: Int
+    box_xyxy_px: Float
+    score: Float
+
+    def __post_init__(self) -> None:
+        P = len(self.frame)
+        _check(self, "frame", (P,), np.int64)
+        _check(self, "detection", (P,), np.int64)
+        _check(self, "box_xyxy_px", (P, 4), np.float32)
+        _check(self, "score", (P,), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def take(self, index: NDArray[np.generic]) -> DetectionSet:
+        """Rows by an integer or boolean index."""
+        return _take(self, index)
+
+
+@dataclass(frozen=True)
+class PoseSet:
+    """Poses of one or more frames, one row a person.
+
+    frame         (P,) int64, number of the frame in its video
+    detection     (P,) int64, number of the detection in its frame
+    box_xyxy_px   (P, 4) float32, the detection's box in pixels of the original frame
+    box_score     (P,) float32, in [0, 1]
+    xy_px         (P, K, 2) float32, in pixels of the original frame
+    score         (P, K) float32, heatmap response of each keypoint, in [0, 1]
+    """
+
+    frame: Int
+    detection: Int
+    box_xyxy_px: Float
+    box_score: Float
+    xy_px: Float
+    score: Float
+
+    def __post_init__(self) -> None:
+        P = len(self.frame)
+        _check(self, "frame", (P,), np.int64)
+        _check(self, "detection", (P,), np.int64)
+        _check(self, "box_xyxy_px", (P, 4), np.float32)
+        _check(self, "box_score", (P,), np.float32)
+        _check(self, "xy_px", (P, None, 2), np.float32)
+        _check(self, "score", (P, self.xy_px.shape[1]), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def pose_score(self) -> Float:
+        """(P,) float32: box score times mean keypoint score, what suppression ranks by (READING 14)."""
+        return self.box_score * self.score.mean(axis=1)
+
+    def take(self, index: NDArray[np.generic]) -> PoseSet:
+        """Rows by an integer or boolean index."""
+        return _take(self, index)
+
+
+@dataclass(frozen=True)
+class CandidateSet:
+    """Local maxima of the heatmaps, row for row beside a PoseSet.
+
+    xy_px      (P, K, C, 2) float32, sub-pixel positions in pixels of the original frame; NaN where there are fewer than C
+    response   (P, K, C) float32, raw heatmap response of the maximum's cell, falling; NaN likewise
+    weighted   (P, K, C) float32, the response that the network's own decoding gives that cell; NaN likewise
+    """
+
+    xy_px: Float
+    response: Float
+    weighted: Float
+
+    def __post_init__(self) -> None:
+        _check(self, "response", (None, None, None), np.float32)
+        _check(self, "weighted", self.response.shape, np.float32)
+        _check(self, "xy_px", (*self.response.shape, 2), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.response)

