@@ -86,12 +86,15 @@ def annotate(
     groups = make_groups(sources)
     with connect(engine.dask, engine.workers) as client, Progress(client, len(sources), quiet=quiet) as progress:
         context = Context(client, store, run, stage_params(chosen), engine, progress)
-        published = []
+        steps, published = [], []
         for group in groups:
             indexed = index_group.with_options(task_run_name=f"index {group.name}").submit(context, group)
             annotated = networks_group.with_options(task_run_name=f"networks {group.name}").submit(context, indexed)
             tracked = track_group.with_options(task_run_name=f"track {group.name}").submit(context, annotated)
             published.append(publish_group.with_options(task_run_name=f"publish {group.name}").submit(context, tracked))
+            steps += [indexed, annotated, tracked, published[-1]]
+        for step in steps:
+            step.result()  # in order, so that what went wrong is raised, and not what could not start because of it
         finished: list[Group] = [future.result() for future in published]
     summary = Summary(
         run=run,
@@ -140,7 +143,7 @@ def index_group(context: Context, group: Group) -> Group:
     )
     frames = {video: count for video, count in counts.items() if not isinstance(count, Failure)}
     for video, count in frames.items():
-        context.progress.expect(video, count, group.missing[video])
+        context.progress.expect(count, group.missing[video])
     return replace(_after(context, group, counts), frames=frames)
 
 

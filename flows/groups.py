@@ -15,7 +15,8 @@ from tasks.merge import Finished
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, missing, shard_of
 
-GROUP_VIDEOS = 256  # videos a group at most, so that results of a large shard are published as they come
+GROUP_VIDEOS = 256  # videos a group, so that results of a large shard are published as they come ...
+GROUPS = 200  # ... unless that made more groups than this: Prefect loses records beyond a thousand or so task runs
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,15 @@ def file_name(uri: str) -> str:
 
 
 def make_groups(sources: Sequence[Source]) -> list[Group]:
-    """Groups of at most GROUP_VIDEOS videos of one shard, in order of shard and id."""
+    """Groups of some videos of one shard, in order of shard and id."""
+    size = max(GROUP_VIDEOS, -(-len(sources) // GROUPS))
     shards: dict[int, list[Source]] = {}
     for source in sorted(sources, key=lambda source: video_id(source.uri)):
         shards.setdefault(shard_of(video_id(source.uri)), []).append(source)
     return [
-        Group(f"{shard:02d}-{start // GROUP_VIDEOS:04d}", shard, tuple(members[start : start + GROUP_VIDEOS]))
+        Group(f"{shard:02d}-{start // size:04d}", shard, tuple(members[start : start + size]))
         for shard, members in sorted(shards.items())
-        for start in range(0, len(members), GROUP_VIDEOS)
+        for start in range(0, len(members), size)
     ]
 
 

@@ -39,7 +39,7 @@ def digest_video(source: Source, known: Digest | None, verify: bool = False) -> 
 
 def index_video(plan: VideoPlan) -> int | Failure:
     """Index a video: number of its sampled frames, or why it cannot be."""
-    return _guarded(plan, "index", lambda: _reporting_index(plan))
+    return _guarded(plan, "index", lambda: run_index(plan, _reporter(plan)))
 
 
 def run_networks(plan: VideoPlan, names: Sequence[str], start: int, stop: int, chunk_frames: int) -> int | Failure:
@@ -114,7 +114,7 @@ def _guarded(plan: VideoPlan, stage: str, work, chunk_frames: int = 128) -> int 
 
 def _repair(plan: VideoPlan, before: str, chunk_frames: int) -> None:
     """Compute what is missing of the stages before one, wherever this happens to run: damage is rare."""
-    run_index(plan)
+    run_index(plan, _reporter(plan))
     stop = len(timeline(plan).frames)
     for stage in PIPELINE[1:]:
         if stage.name == before:
@@ -129,12 +129,6 @@ def _run_stage(plan: VideoPlan, stage: Stage, stop: int, chunk_frames: int) -> N
         run_in_order(plan, stage, chunk_frames=chunk_frames, report=report)
     else:
         run_frames(plan, [stage], 0, stop, chunk_frames=chunk_frames, threads=1, report=report)
-
-
-def _reporting_index(plan: VideoPlan) -> int:
-    frames = run_index(plan)
-    _reporter(plan)("index", frames)
-    return frames
 
 
 def _reporter(plan: VideoPlan):  # type: ignore[no-untyped-def]

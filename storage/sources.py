@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os.path import normpath
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -18,10 +19,13 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .m2v .vob .ts .mts .m2ts .wmv .asf .flv .f4v .3gp .3g2 .ogv .mxf .gif "
-    ".mjpg .mjpeg .h264 .264 .h265 .265 .hevc .ivf .dv .y4m".split()
-)
+# fmt: off
+VIDEO_SUFFIXES = frozenset((
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mpe", ".m2v", ".vob", ".ts", ".mts", ".m2ts",
+    ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".gif", ".mjpg", ".mjpeg", ".h264", ".264", ".h265",
+    ".265", ".hevc", ".ivf", ".dv", ".y4m",
+))
+# fmt: on
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
 LIST_SUFFIXES = frozenset((".txt", ".csv", ".parquet"))
 BLOCK_BYTES = 1 << 20
@@ -49,7 +53,7 @@ class Source:
 
 
 def video_id(uri: str) -> str:
-    """Readable, stable and unique for each URI; ASCII letters, digits, "_" and "-", so safe in file names and SQL strings.
+    """Readable, stable and unique for each URI, and safe in file names and SQL: ASCII letters, digits, "_" and "-".
 
     The stem of the name, at most 48 characters of it, "-", and 8 hexadecimal digits of the URI's sha256.
     """
@@ -63,14 +67,14 @@ def video_id(uri: str) -> str:
 def find_sources(input: str) -> list[Source]:
     """The videos that `input` names, sorted by URI, each once.
 
-    input   - a video file (whatever its suffix);
-            - a folder: all files below it with a suffix of VIDEO_SUFFIXES, and each folder below that directly holds images;
-              names that begin with a dot are left out;
-            - a glob (`*`, `?`, `[...]`, `**`) of files and folders;
-            - a list of URIs: .txt (one a line; empty lines and lines that begin with # are skipped), .csv or .parquet (the
-              column `uri`; a CSV file's only column serves too). Relative URIs start at the list's folder; an entry may be a
-              file or a folder. Entries that do not exist are kept: they are failures of those videos.
-            Paths are local or URLs of any store that fsspec knows.
+    `input` is a local path or a URL of any store that fsspec knows, of
+    - a video file (whatever its suffix);
+    - a folder: all files below it with a suffix of VIDEO_SUFFIXES, and it and each folder below that directly holds
+      images; names that begin with a dot are left out;
+    - a glob (`*`, `?`, `[...]`, `**`) of files and folders;
+    - a list of URIs: .txt (one a line; empty lines and lines that begin with # are skipped), .csv or .parquet (the
+      column `uri`; a CSV file's only column serves too). Relative URIs start at the list's folder. An entry is a file
+      or a folder; one that does not exist is kept, for it is a failure of that video.
 
     Raises InputError if there is nothing of that name or no video in it.
     """
@@ -80,8 +84,8 @@ def find_sources(input: str) -> list[Source]:
         found = _below(fs, path)
         if not found:
             raise InputError(
-                f"{input}: no videos in this folder; looked for files such as .mp4, .mov, .mkv or .avi, and for folders of "
-                "images (.jpg, .png, ...). A file with another suffix can be named itself or in a list."
+                f"{input}: no videos in this folder; looked for files such as .mp4, .mov, .mkv, .avi, and for folders "
+                "of images (.jpg, .png, ...). A file with another suffix can be named itself or in a list."
             )
     elif fs.exists(path):
         found = _listed(fs, path, input) if _suffix(path) in LIST_SUFFIXES else [Source(_uri(fs, path))]
@@ -90,12 +94,12 @@ def find_sources(input: str) -> list[Source]:
         if not found:
             raise InputError(f"{input}: no video matches this pattern; quote it so that the shell leaves it alone.")
     else:
-        raise InputError(f"{input}: no such file or folder; give a video, a folder, a glob, or a .txt, .csv or .parquet list of URIs.")
+        raise InputError(f"{input}: no such file or folder; give a video, folder, glob, or .txt, .csv or .parquet list")
     return sorted(set(found))
 
 
 def image_paths(source: Source) -> list[str]:
-    """Paths, for the source's file system, of the images in a folder of frames, ordered by name, numbers by value (2 before 10)."""
+    """Paths of the images in a folder of frames, ordered by name, numbers in names by value (2 before 10)."""
     return [entry["name"] for entry in _images(source)]
 
 
@@ -107,12 +111,12 @@ def content_digest(source: Source) -> str:
     """
     fs, path = url_to_fs(source.uri)
     if source.kind == "video":
-        return _sha256(fs, path).hexdigest()
-    return hashlib.sha256(b"".join(_sha256(fs, image).digest() for image in image_paths(source))).hexdigest()
+        return _sha256(fs, path).hex()
+    return hashlib.sha256(b"".join(_sha256(fs, image) for image in image_paths(source))).hexdigest()
 
 
 def fingerprint(source: Source) -> str:
-    """What changes when content is replaced, without reading it: size, with the ETag or the time of change and the inode.
+    """What changes when content is replaced, without reading it: size, and the ETag or else time of change and inode.
 
     Raises OSError if it cannot be looked at.
     """
@@ -132,7 +136,7 @@ def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
 
 
 def _uri(fs: AbstractFileSystem, path: str) -> str:
-    return str(path) if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
+    return normpath(path) if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
 
 
 def _suffix(path: str) -> str:
@@ -179,7 +183,10 @@ def _listed(fs: AbstractFileSystem, path: str, given: str) -> list[Source]:
 
 def _entry(entry: str, folder: str) -> list[Source]:
     is_absolute = urlsplit(entry).scheme and "://" in entry
-    fs, path = _filesystem(entry if is_absolute or entry.startswith(("/", "~")) else f"{folder}/{entry}")
+    if not is_absolute and not entry.startswith(("/", "~")):
+        scheme, separator, below = folder.rpartition("://")
+        entry = scheme + separator + normpath(f"{below}/{entry}")  # stores of objects know no ".."
+    fs, path = _filesystem(entry)
     if _suffix(path) in VIDEO_SUFFIXES:  # not looked at: a list may have a million entries
         return [Source(_uri(fs, path))]
     return _named(fs, path)
@@ -210,8 +217,9 @@ def _images(source: Source) -> list[dict[str, Any]]:
     fs, path = url_to_fs(source.uri)
     fs.invalidate_cache(path)
     entries = [entry for entry in fs.ls(path, detail=True) if entry["type"] == "file"]
-    images = [e for e in entries if _suffix(e["name"]) in IMAGE_SUFFIXES and not e["name"].rpartition("/")[2].startswith(".")]
-    return sorted(images, key=lambda entry: _natural(entry["name"].rpartition("/")[2]))
+    named = [(entry["name"].rpartition("/")[2], entry) for entry in entries]
+    images = [(n, entry) for n, entry in named if _suffix(n) in IMAGE_SUFFIXES and not n.startswith(".")]
+    return [entry for _, entry in sorted(images, key=lambda pair: _natural(pair[0]))]
 
 
 def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -219,17 +227,18 @@ def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)], name
 
 
-def _sha256(fs: AbstractFileSystem, path: str) -> Any:
+def _sha256(fs: AbstractFileSystem, path: str) -> bytes:
     digest = hashlib.sha256()
     with fs.open(path, "rb") as file:
         while block := file.read(BLOCK_BYTES):
             digest.update(block)
-    return digest
+    return digest.digest()
 
 
 def _identity(fs: AbstractFileSystem, entry: dict[str, Any]) -> str:
     if isinstance(fs, LocalFileSystem):
         stat = Path(entry["name"]).stat()
         return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
-    changed = next((entry[name] for name in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if entry.get(name)), "")
-    return f"{entry['size']}-{str(changed).strip(chr(34))}"
+    names = ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created")  # what S3, Google, Azure and others call it
+    changed = next((str(entry[name]) for name in names if entry.get(name)), "")
+    return f"{entry['size']}-{changed}"

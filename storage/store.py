@@ -136,7 +136,7 @@ class Store:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            except OSError:
+            except BaseException:
                 temporary.unlink(missing_ok=True)  # a full disk must not be filled further by what failed
                 raise
         return str(temporary)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
@@ -53,7 +54,7 @@ def read(
     if table is None:
         empty = schema.empty_table()
         return empty.select(columns) if columns else empty
-    filters = [("video", "in", sorted(videos))] if videos is not None else None
+    filters = None if videos is None else pc.field("video").isin(pa.array(sorted(videos), pa.string()))
     rows = table.to_pyarrow_table(filters=filters, columns=columns)
     order = [(key, "ascending") for key in _SORT.get(name, ("video",)) if key in rows.column_names]
     return rows.sort_by(order) if order else rows
@@ -107,7 +108,7 @@ def _overwrite(store: Store, name: str, data: pa.Table, predicate: str) -> None:
 def _compact(store: Store, name: str, shard: int) -> None:
     table = open_table(store, name)
     partition: list[Any] = [("shard", "=", str(shard))]
-    if table is not None and len(table.file_uris(partition)) > _FILES_A_SHARD:
+    if table is not None and len(table.file_uris(file_pruning_predicate=partition)) > _FILES_A_SHARD:
         _until_committed(lambda: table.optimize.compact(partition_filters=partition, writer_properties=_WRITER))
 
 

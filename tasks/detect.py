@@ -16,7 +16,7 @@ from tasks import index
 from tasks.stage import Block, Params, Resources, Stage
 from tkm.geometry import Letterbox, clip_boxes, letterbox
 from tkm.networks import runtime
-from tkm.networks.nanodet import INPUT_SIZE_PX, NanoDetOutput, nanodet, normalise
+from tkm.networks.nanodet import INPUT_SIZE_PX, NanoDetOutput, nanodet
 from tkm.suppression import box_nms
 from tkm.types import DetectionSet
 
@@ -49,7 +49,8 @@ def run(block: Block, params: DetectParams) -> pa.Table:
     """Detections of a block of frames, numbered in each frame by falling score."""
     canvases, letterboxes = zip(*(letterbox(image, INPUT_SIZE_PX) for image in block.images), strict=True)
     network = runtime.on_device(nanodet)
-    found = runtime.forward(network, normalise(torch.from_numpy(np.stack(canvases))), _best_anchors)
+    pixels = network.normalise(torch.from_numpy(np.stack(canvases)).to(runtime.device()))
+    found = runtime.forward(network, pixels, _best_anchors)
     score = found.score.numpy()
     row, anchor = np.nonzero(score >= params.score_threshold)
     box = _to_frames(found.box_xyxy_px.numpy()[row, anchor], row, letterboxes, block)

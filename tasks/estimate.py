@@ -61,7 +61,7 @@ def run(block: Block, params: EstimateParams) -> pa.Table:
             if (mine := detections.frame == frame).any()
         ]
     )
-    rows = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
+    rows = torch.from_numpy(pixels).to(runtime.device()).permute(0, 3, 1, 2).float()
     network = runtime.on_device(movenet_thunder)
     found = runtime.forward(network, rows, lambda output: _decode(network, output, params.heatmaps))
     on_frame = found._replace(

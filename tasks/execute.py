@@ -45,7 +45,7 @@ class Piece:
     stages: tuple[Stage, ...]
 
 
-def run_index(plan: VideoPlan) -> int:
+def run_index(plan: VideoPlan, report: Report) -> int:
     """Make the video's index if it is missing; number of sampled frames."""
     artifact = plan.artifact(index.STAGE)
     if artifact.manifest() is None:
@@ -53,6 +53,7 @@ def run_index(plan: VideoPlan) -> int:
         table = index.STAGE.checked(index.run(plan.source, plan.params["index"]))  # type: ignore[arg-type]
         artifact.commit(0, table.num_rows, table, seconds=time.perf_counter() - began, device="cpu")
         close_if_whole(plan, index.STAGE, table.num_rows)
+        report(index.STAGE.name, int(column(table, "is_sampled", np.bool_).sum()))
     return len(timeline(plan).frames)
 
 

@@ -96,7 +96,8 @@ class PoseSet:
     @property
     def pose_score(self) -> Float:
         """(P,) float32: box score times mean keypoint score, what suppression ranks by (READING 14)."""
-        return self.box_score * self.score.mean(axis=1)
+        product: Float = self.box_score * self.score.mean(axis=1)
+        return product
 
     def take(self, index: NDArray[np.generic]) -> PoseSet:
         """Rows by an integer or boolean index."""

@@ -52,6 +52,13 @@ def test_equal_peaks_are_ordered_by_cell_also_where_the_candidates_end():
     assert local_maxima(heatmap, candidates=4).cell.tolist() == [[[70, 10, 12, 14]]]
 
 
+def test_equal_peaks_at_both_ends_of_a_row_are_two():
+    heatmap = torch.zeros(2, 1, 6, 6)
+    heatmap[:, 0, 3, [0, 5]] = 1
+    found = local_maxima(heatmap, candidates=2)
+    assert found.cell.tolist() == [[[18, 23]], [[18, 23]]]
+
+
 def test_a_plateau_is_one_maximum_and_a_flat_map_at_most_one():
     heatmap = torch.zeros(1, 2, 12, 12)
     heatmap[0, 0, 4:7, 3:9] = 1

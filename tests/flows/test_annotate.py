@@ -1,0 +1,135 @@
+"""The annotate flow as its users meet it: real videos, a real Prefect server, a local Dask cluster."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from deltalake import DeltaTable
+
+from flows.annotate import Summary, TooManyFailuresError, annotate
+from flows.status import run_status
+from storage.schemas import PUBLISHED, name_of
+from storage.store import Store
+from tasks.merge import read_results
+
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
+
+
+def run(input_: Path, output: Path, **settings: dict[str, Any]) -> Summary:
+    return annotate(str(input_), str(output), settings, quiet=True)
+
+
+def published(output: Path, name: str) -> pd.DataFrame:
+    return DeltaTable(str(output / "tables" / name)).to_pandas()
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory, people_clip: Path) -> tuple[Path, Path, Summary]:
+    """A folder of four videos, one of them broken and one a copy, its output, and the first run over it."""
+    root = tmp_path_factory.mktemp("dataset")
+    videos, output = root / "videos", root / "out"
+    (videos / "day two").mkdir(parents=True)
+    shutil.copy(people_clip, videos / "people.mp4")
+    shutil.copy(people_clip, videos / "day two" / "Straße 7.mp4")
+    (videos / "broken.mp4").write_bytes(people_clip.read_bytes()[:20_000])
+    return videos, output, run(videos, output)
+
+
+def test_the_tables_hold_every_person_of_every_video(dataset: tuple[Path, Path, Summary]) -> None:
+    _, output, summary = dataset
+    assert (summary.videos, summary.changed, len(summary.failures)) == (3, 2, 1)
+    videos, poses = published(output, "videos"), published(output, "poses")
+    assert sorted(videos.name) == ["Straße 7.mp4", "people.mp4"]
+    assert (videos.frames == 12).all()
+    for video in videos.video:
+        mine = poses[poses.video == video]
+        assert len(mine) == videos.set_index("video").poses[video]
+        longest = mine.groupby("track_id").size().nlargest(2)
+        assert (longest == 12).all(), "two people are in view in all twelve frames"
+        assert mine.nose_x.between(0, 544).all()
+        assert mine.nose_y.between(0, 960).all()
+    frames = published(output, "frames")
+    assert len(frames) == 24
+    assert frames.persons.sum() == len(poses)
+    tracks = published(output, "tracks")
+    assert tracks.poses.sum() == len(poses)
+
+
+def test_a_failure_says_which_video_and_why(dataset: tuple[Path, Path, Summary]) -> None:
+    _, output, summary = dataset
+    failures = published(output, "failures")
+    assert failures.uri.str.endswith("broken.mp4").tolist() == [True]
+    assert failures.is_permanent.all()
+    assert "broken.mp4" in failures.message[0]
+    assert [failure.stage for failure in summary.failures] == ["index"]
+
+
+def test_published_columns_and_rows_follow_the_schemas(dataset: tuple[Path, Path, Summary]) -> None:
+    _, output, _ = dataset
+    for schema in PUBLISHED:
+        table = DeltaTable(str(output / "tables" / name_of(schema)))
+        assert [field.name for field in table.schema().fields] == schema.names
+    poses = published(output, "poses")
+    assert not poses.duplicated(["video", "frame", "track_id"]).any()
+    assert not poses.isna().any().any()
+
+
+def test_a_second_run_computes_nothing_and_remembers_the_failure(dataset: tuple[Path, Path, Summary]) -> None:
+    videos, output, first = dataset
+    before = {path: path.stat().st_mtime_ns for path in (output / "artifacts").rglob("*.parquet")}
+    again = run(videos, output)
+    assert (sum(again.frames.values()), again.changed) == (0, 0)
+    assert [failure.message for failure in again.failures] == [failure.message for failure in first.failures]
+    assert {path: path.stat().st_mtime_ns for path in (output / "artifacts").rglob("*.parquet")} == before
+
+
+def test_a_tracking_parameter_runs_track_and_publish_only(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:
+    videos, original, first = dataset
+    output = tmp_path / "out"
+    shutil.copytree(original, output)
+    other = run(videos, output, track={"iou_gate": 0.99})
+    assert {stage for stage, frames in other.frames.items() if frames} == {"track", "publish"}
+    assert published(output, "tracks").shape[0] > published(original, "tracks").shape[0]
+    store = Store(str(output))
+    assert read_results(store, first.run, "tracks").num_rows == published(original, "tracks").shape[0]
+    assert read_results(store, other.run, "tracks").num_rows == published(output, "tracks").shape[0]
+    states = {stage.stage: (stage.done, stage.missing, stage.failed) for stage in run_status(store, other.run).stages}
+    assert states["publish"] == (2, 0, 0)
+
+
+def test_renaming_and_adding_videos_computes_nothing_known(
+    dataset: tuple[Path, Path, Summary], tmp_path: Path, demo_clip: Path
+) -> None:
+    videos, original, _ = dataset
+    output, moved = tmp_path / "out", tmp_path / "moved"
+    shutil.copytree(original, output)
+    moved.mkdir()
+    shutil.copy(videos / "people.mp4", moved / "renamed.mp4")
+    summary = run(moved, output)
+    assert sum(summary.frames.values()) == 0
+    assert sorted(published(output, "videos").name) == ["Straße 7.mp4", "people.mp4", "renamed.mp4"]
+    added = run(demo_clip, output, index={"frames": ":3"})
+    assert added.frames["detect"] == 3
+    assert len(published(output, "videos")) == 4
+
+
+def test_replaced_content_is_noticed(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:
+    videos, _, _ = dataset
+    video, output = tmp_path / "video.mp4", tmp_path / "out"
+    shutil.copy(videos / "broken.mp4", video)
+    assert len(run(video, output).failures) == 1
+    shutil.copy(videos / "people.mp4", video)
+    summary = run(video, output)
+    assert (summary.changed, len(summary.failures)) == (1, 0)
+    assert len(published(output, "failures")) == 0
+    assert (published(output, "videos").frames == 12).all()
+
+
+def test_too_many_failures_stop_the_run(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:
+    videos, _, _ = dataset
+    with pytest.raises(TooManyFailuresError, match=r"broken\.mp4"):
+        run(videos / "broken.mp4", tmp_path / "out", engine={"max_failures": 0})

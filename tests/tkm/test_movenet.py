@@ -1,0 +1,102 @@
+"""The embedded pose network answers and decodes as the published graph does, from the repository's own files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tkm.networks.movenet import MoveNetOutput, MoveNetThunder, movenet_thunder
+
+GOLDEN = Path(__file__).parent / "golden" / "networks.npz"
+NOSE, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 5, 6
+
+
+@pytest.fixture(scope="module")
+def network() -> MoveNetThunder:
+    return movenet_thunder()
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN) as file:
+        return dict(file)
+
+
+def run(network, crops):
+    with torch.inference_mode():
+        output = network(torch.from_numpy(crops).permute(0, 3, 1, 2).float())
+        return output, network.decode(output)
+
+
+@pytest.mark.parametrize("batch", [[0], [1], [2], [0, 1, 2, 1]])
+def test_agrees_with_the_published_graph(network, golden, batch):
+    output, pose = run(network, golden["crops"][batch])
+    found = {
+        "heatmap": output.heatmap[:, :, ::4, ::4],
+        "centre": output.centre[:, None, ::2, ::2],
+        "regression": output.regression_yx.flatten(1, 2)[..., ::8, ::8],
+        "offset": output.offset_yx.flatten(1, 2)[..., ::8, ::8],
+        "weighted_heatmap": pose.weighted_heatmap[..., ::8, ::8],
+        "features4": output.features[0][:, ::2, ::8, ::8],
+        "features8": output.features[1][:, ::2, ::4, ::4],
+        "features16": output.features[2][:, ::4, ::2, ::2],
+    }
+    for name, value in found.items():
+        assert np.abs(value.numpy() - golden[name][batch]).max() <= 1e-3, name
+    assert np.abs(pose.xy.numpy() - golden["pose"][batch][..., 1::-1]).max() * 256 <= 0.5  # px of the crop
+    assert np.abs(pose.score.numpy() - golden["pose"][batch][..., 2]).max() <= 1e-3
+
+
+def test_drawn_people_have_their_heads_above_and_shoulders_beside(network, golden):
+    _, pose = run(network, golden["crops"][:2])
+    assert (pose.score[:, [NOSE, LEFT_SHOULDER, RIGHT_SHOULDER]] > 0.2).all()
+    assert (pose.xy[:, NOSE, 1] < pose.xy[:, [LEFT_SHOULDER, RIGHT_SHOULDER], 1].amin(1)).all()
+    assert (pose.xy[:, RIGHT_SHOULDER, 0] < pose.xy[:, LEFT_SHOULDER, 0]).all()  # they face us
+
+
+def hand_made(people_yx, keypoint_peaks):
+    """A batch of one from {(y, x): response}; the regression is zero."""
+    centre, heatmap = torch.zeros(1, 64, 64), torch.zeros(1, 17, 64, 64)
+    for (y, x), response in people_yx.items():
+        centre[0, y, x] = response
+    for (y, x), response in keypoint_peaks.items():
+        heatmap[0, :, y, x] = response
+    offset = torch.zeros(1, 17, 2, 64, 64)
+    offset[:, :, 0], offset[:, :, 1] = 0.25, 0.75  # y, x
+    return MoveNetOutput(heatmap, centre, torch.zeros(1, 17, 2, 64, 64), offset, (centre, centre, centre))
+
+
+def test_decoding_prefers_the_person_in_the_middle_and_what_is_near_the_regressed_position(network):
+    people = {(32, 30): 0.5, (32, 2): 0.9}
+    pose = network.decode(hand_made(people, {(32, 28): 0.4, (32, 2): 0.9}))
+    assert torch.allclose(pose.xy, torch.tensor([28.75, 32.25]) / 64)
+    assert torch.allclose(pose.score, torch.tensor(0.4))  # the raw response, not the weighted one
+    assert torch.allclose(pose.weighted_heatmap[0, :, 32, 28], torch.tensor(0.4 / (2 + 1.8)), atol=1e-4)
+
+
+def test_each_crop_of_a_batch_is_decoded_by_itself(network, golden):
+    rows = [0, 2, 1]
+    output, pose = run(network, golden["crops"][rows])
+    for i in range(len(rows)):
+        alone = network.decode(MoveNetOutput(*(x[i : i + 1] for x in output[:4]), output.features))
+        assert all(torch.equal(a[0], b[i]) for a, b in zip(alone, pose, strict=True))
+
+
+def test_a_crop_gets_the_same_bits_in_any_company(network, golden):
+    left, right, noise = golden["crops"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        one = run(network, np.stack([left, right, noise]))
+        other = run(network, np.stack([noise, noise * 0, left]))
+    finally:
+        torch.set_num_threads(threads)
+    found, other_found = ((*output[:4], *output.features, *pose) for output, pose in (one, other))
+    assert all(torch.equal(a[0], b[2]) for a, b in zip(found, other_found, strict=True))
+
+
+def test_gradients_reach_the_backbone():
+    trained = movenet_thunder()
+    trained(torch.full((1, 3, 256, 256), 90.0)).heatmap.sum().backward()
+    assert trained.backbone.stem.weight.grad.abs().sum() > 0
