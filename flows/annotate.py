@@ -18,6 +18,7 @@ import torch
 from distributed import Client, Future
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import work
@@ -36,6 +37,9 @@ from tasks.plan import VideoPlan, plan_video, shard_of
 from tasks.stage import Params, Resources
 
 _SEGMENT_CHUNKS = 16  # a long video's networks pass is cut into futures of this many chunks, which workers share
+
+
+_Call = tuple[str, str, Callable[..., Any], tuple[Any, ...]]  # name, stage, function, arguments
 
 
 class TooManyFailuresError(RuntimeError):
@@ -67,9 +71,12 @@ class Summary:
     seconds: float
 
 
-@flow(name="annotate", task_runner=ThreadPoolTaskRunner(max_workers=64), validate_parameters=False)
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # most wait for the step before theirs
+
+
+@flow(name="annotate", task_runner=_RUNNER, validate_parameters=False)
 def annotate(
-    input: str, output: str, settings: Mapping[str, Any] | None = None, quiet: bool = False  # noqa: A002 - the option's name
+    input: str, output: str, settings: Mapping[str, Any] | None = None, quiet: bool = False
 ) -> Summary:
     """Annotate every person in the videos of `input` and publish to `output`, computing only what `output` lacks.
 
@@ -88,10 +95,10 @@ def annotate(
         context = Context(client, store, run, stage_params(chosen), engine, progress)
         steps, published = [], []
         for group in groups:
-            indexed = index_group.with_options(task_run_name=f"index {group.name}").submit(context, group)
-            annotated = networks_group.with_options(task_run_name=f"networks {group.name}").submit(context, indexed)
-            tracked = track_group.with_options(task_run_name=f"track {group.name}").submit(context, annotated)
-            published.append(publish_group.with_options(task_run_name=f"publish {group.name}").submit(context, tracked))
+            indexed = _submit(index_group, group.name, context, group)
+            annotated = _submit(networks_group, group.name, context, indexed)
+            tracked = _submit(track_group, group.name, context, annotated)
+            published.append(_submit(publish_group, group.name, context, tracked))
             steps += [indexed, annotated, tracked, published[-1]]
         for step in steps:
             step.result()  # in order, so that what went wrong is raised, and not what could not start because of it
@@ -109,7 +116,7 @@ def annotate(
     return summary
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(name="index", cache_policy=NO_CACHE, persist_result=False)
 def index_group(context: Context, group: Group) -> Group:
     """Digest every video, plan its keys, record the plan, and index what has no index."""
     known = read_digests(context.store, group)
@@ -147,7 +154,7 @@ def index_group(context: Context, group: Group) -> Group:
     return replace(_after(context, group, counts), frames=frames)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(name="networks", cache_policy=NO_CACHE, persist_result=False)
 def networks_group(context: Context, group: Group) -> Group:
     """Run what is missing of detect, estimate and suppress; the GPU's pass where pixels are looked at, else on CPUs."""
     segment = context.engine.chunk_frames * _SEGMENT_CHUNKS
@@ -165,19 +172,24 @@ def networks_group(context: Context, group: Group) -> Group:
     return _after(context, group, done)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(name="track", cache_policy=NO_CACHE, persist_result=False)
 def track_group(context: Context, group: Group) -> Group:
     """Track the videos that lack it."""
     return _step(context, group, "track", work.run_track, track.STAGE.resources)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(name="publish", cache_policy=NO_CACHE, persist_result=False)
 def publish_group(context: Context, group: Group) -> Group:
     """Join what lacks it, then merge the group's videos and failures into the published tables."""
     group = _step(context, group, "publish", work.run_publish, STEPS["publish"][0].resources)
     changed = merge(context.store, context.run, group.shard, group.finished(), group.failures)
     context.progress.published(len(group.sources))
     return replace(group, changed=changed)
+
+
+def _submit(step: Any, name: str, context: Context, group: Group | PrefectFuture[Group]) -> PrefectFuture[Group]:
+    future: PrefectFuture[Group] = step.with_options(task_run_name=f"{step.name} {name}").submit(context, group)
+    return future
 
 
 def _step(
@@ -189,9 +201,9 @@ def _step(
     return _after(context, group, _each(context, calls, resources))
 
 
-def _each(context: Context, calls: Sequence[tuple[str, str, Callable[..., Any], tuple[Any, ...]]], resources: Resources) -> dict[str, Any]:
-    """Run calls (name, stage, function, arguments) on workers; results by name, a Failure where one could not be had."""
-    futures: dict[str, Future] = {
+def _each(context: Context, calls: Sequence[_Call], resources: Resources) -> dict[str, Any]:
+    """Run calls on workers; results by name, a Failure where one could not be had."""
+    futures: dict[str, Future[Any]] = {
         name: context.client.submit(
             function,
             *arguments,
@@ -206,7 +218,7 @@ def _each(context: Context, calls: Sequence[tuple[str, str, Callable[..., Any], 
     for name, stage, _, arguments in calls:
         try:
             results[name] = futures[name].result()
-        except Exception as error:  # noqa: BLE001 - whatever a video's work died of must not take the others along
+        except Exception as error:
             results[name] = _transient(arguments[0], stage, error)
     return results
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-import types
-import typing
-from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows.settings import Engine, SettingsError, load_settings, stage_params
+from flows.options import option_name, with_settings
+from flows.settings import SettingsError, load_settings, stage_params
 from storage.runs import split_address
 from storage.schemas import PUBLISHED, describe, description_of, name_of, unit_of
 from storage.sources import InputError, find_sources
@@ -34,7 +32,20 @@ app = typer.Typer(
 )
 console = Console()
 
+_LISTS = "list of addresses (.txt, .csv, .parquet)"
+Input = Annotated[str, typer.Argument(metavar="INPUT", help=f"video, folder of videos or of frames, glob, or {_LISTS}")]
+Output = Annotated[str, typer.Option("--output", "-o", metavar="URI", help="folder or URL that holds all results")]
+SettingsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file, a section a stage and one `engine`")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would run and what is there already; write nothing")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, no summary")]
 Address = Annotated[str, typer.Argument(metavar="URI", help="output of `tkm annotate`, or URI@RUN for one of its runs")]
+AsJson = Annotated[bool, typer.Option("--json", help="machine-readable")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="the README's stage table")]
+Folder = Annotated[Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="for the videos (default URI/renders)")]
+Video = Annotated[str | None, typer.Option(metavar="ID", help="id, name or glob of the videos to draw (default all)")]
+Trail = Annotated[int, typer.Option(metavar="FRAMES", min=0, help="length of the trails")]
+Rows = Annotated[int, typer.Option(min=1, help="rows of poses to print")]
+Reach = Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help="also check that results can be kept here")]
 
 
 def main() -> None:
@@ -46,76 +57,17 @@ def main() -> None:
         sys.exit(USAGE)
 
 
-def option_name(stage: Stage, name: str) -> str:
-    """Option of a stage's parameter: `--track-similarity`; those of index, the sampling, stand for themselves: `--fps`."""
-    prefix = f"{stage.name}-" if stage.inputs else ""
-    return f"--{prefix}{name.replace('_', '-')}"
-
-
-def _parameter_options() -> Iterable[tuple[str, str, inspect.Parameter]]:
-    """Section, name and typer parameter for every stage parameter and engine setting."""
-    for stage in PIPELINE:
-        for name, field in stage.Params.model_fields.items():
-            yield stage.name, name, _option(f"{stage.name}__{name}", option_name(stage, name), field, f"stage {stage.name}")
-    for name, field in Engine.model_fields.items():
-        yield "engine", name, _option(f"engine__{name}", f"--{name.replace('_', '-')}", field, "engine")
-
-
-def _option(variable: str, flag: str, field: Any, panel: str) -> inspect.Parameter:
-    is_flag = field.annotation is bool
-    default = "none" if field.default is None else field.default
-    option = typer.Option(
-        f"{flag}/--no-{flag[2:]}" if is_flag else flag,
-        help=f"{field.description} [default: {default}]",
-        rich_help_panel=panel,
-        metavar=None if is_flag else _metavar(field.annotation),
-        show_default=False,
-    )
-    annotation = Annotated[bool | None, option] if is_flag else Annotated[str | None, option]
-    return inspect.Parameter(variable, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def _metavar(annotation: Any) -> str:
-    if typing.get_origin(annotation) is typing.Literal:
-        return "|".join(typing.get_args(annotation))
-    if isinstance(annotation, types.UnionType):
-        annotation = next(kind for kind in typing.get_args(annotation) if kind is not type(None))
-    return {int: "N", float: "X", str: "TEXT"}[annotation]
-
-
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for every setting; it gets them as `options`, section -> name -> value, those given only."""
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "options"]
-    sections = {parameter.name: (section, name) for section, name, parameter in _parameter_options()}
-
-    def wrapped(**values: Any) -> None:
-        options: dict[str, dict[str, Any]] = {}
-        for variable, (section, name) in sections.items():
-            value = values.pop(variable)
-            if value is not None:
-                options.setdefault(section, {})[name] = value
-        command(options=options, **values)
-
-    parameters = [*own, *(parameter for _, _, parameter in _parameter_options())]
-    wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    )
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    return wrapped
-
-
 @app.command()
 @with_settings
 def annotate(
-    input: Annotated[str, typer.Argument(metavar="INPUT", help="video, folder, glob, or list of addresses (.txt, .csv, .parquet)")],  # noqa: A002
-    output: Annotated[str, typer.Option("--output", "-o", metavar="URI", help="folder or URL that holds all results")],
-    settings: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with a section a stage, and `engine`")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run and what is there already; write nothing")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress, no summary")] = False,
+    input: Input,
+    output: Output,
+    settings: SettingsFile = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
     options: Any = None,
 ) -> None:
-    """Annotate every person in the videos of INPUT with poses and track ids; what the output already holds is not computed again."""
+    """Annotate every person in the videos of INPUT with poses and track ids; what the output holds is not computed again."""
     chosen = load_settings(options, settings)
     if dry_run:
         _dry_run(input, output, chosen)
@@ -164,7 +116,8 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
         for source in group.sources:
             videos += 1
             try:
-                plans.append(plan_video(store, source, digest_video(source, known.get(source.uri)).content_sha256, params))
+                digest = digest_video(source, known.get(source.uri))
+                plans.append(plan_video(store, source, digest.content_sha256, params))
             except OSError as error:
                 unreadable.append(f"{source.uri}: {error}")
         for missing in with_missing(group, plans, store).missing.values():
@@ -179,10 +132,7 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
 
 
 @app.command()
-def status(
-    uri: Address,
-    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
-) -> None:
+def status(uri: Address, as_json: AsJson = False) -> None:
     """Done, missing and failed videos of a run, stage by stage, with seconds and bytes."""
     from flows.status import run_status
 
@@ -191,20 +141,18 @@ def status(
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return
-    table = Table("stage", "done", "missing", "failed", "seconds", "MB", title=f"{found.run}: {found.videos} videos, {found.state}")
+    title = f"{found.run}: {found.videos} videos, {found.state}"
+    table = Table("stage", "done", "missing", "failed", "seconds", "MB", title=title)
     for stage in found.stages:
-        table.add_row(
-            stage.stage, str(stage.done), str(stage.missing), str(stage.failed), f"{stage.seconds:.1f}", f"{stage.bytes / 1e6:.2f}"
-        )
+        counts = (str(count) for count in (stage.done, stage.missing, stage.failed))
+        table.add_row(stage.stage, *counts, f"{stage.seconds:.1f}", f"{stage.bytes / 1e6:.2f}")
     console.print(table)
     for failure in found.failures:
         console.print(f"[red]{failure['uri']}[/] failed at {failure['stage']}: {failure['message']}", highlight=False)
 
 
 @app.command(name="describe")
-def describe_(
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="the README's stage table")] = False,
-) -> None:
+def describe_(as_markdown: AsMarkdown = False) -> None:
     """The stages, their parameters, and the tables with columns and units."""
     if as_markdown:
         print(stage_table())
@@ -212,9 +160,11 @@ def describe_(
     for stage in PIPELINE:
         step = next(name for name, stages in STEPS.items() if stage in stages)
         takes = ", ".join(source.name for source in stage.inputs) or "the video"
-        console.print(f"\n[bold]{stage.name}[/] (version {stage.version}, step {step}) takes {takes}; {(_doc(stage))}", highlight=False)
+        heading = f"\n[bold]{stage.name}[/] (version {stage.version}, step {step}) takes {takes}; {_doc(stage)}"
+        console.print(heading, highlight=False)
         for name, field in stage.Params.model_fields.items():
-            console.print(f"  {option_name(stage, name)}  {field.description} [dim]default: {field.default}[/]", highlight=False)
+            line = f"  {option_name(stage, name)}  {field.description} [dim]default: {field.default}[/]"
+            console.print(line, highlight=False)
         _columns(stage.output)
     console.print("\n[bold]Published tables[/]")
     for schema in PUBLISHED:
@@ -222,7 +172,8 @@ def describe_(
 
 
 def _columns(schema: Any) -> None:
-    table = Table("column", "type", "unit", "what it holds", title=f"{name_of(schema)}: {describe(schema)}", title_justify="left")
+    title = f"{name_of(schema)}: {describe(schema)}"
+    table = Table("column", "type", "unit", "what it holds", title=title, title_justify="left")
     for field in schema:
         table.add_row(field.name, str(field.type).split("<")[0], unit_of(field), description_of(field))
     console.print(table)
@@ -244,12 +195,7 @@ def stage_table() -> str:
 
 
 @app.command()
-def render(
-    uri: Address,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="where the overlay videos go [default: URI/renders]")] = None,
-    video: Annotated[str | None, typer.Option(metavar="ID", help="id, name or glob of the videos to draw [default: all]")] = None,
-    trail: Annotated[int, typer.Option(metavar="FRAMES", min=0, help="length of the trails")] = 30,
-) -> None:
+def render(uri: Address, output: Folder = None, video: Video = None, trail: Trail = 30) -> None:
     """Draw skeletons, track ids and trails over the videos."""
     from flows.render import render as draw
 
@@ -262,10 +208,7 @@ def render(
 
 
 @app.command()
-def show(
-    uri: Address,
-    rows: Annotated[int, typer.Option(min=1, help="rows of poses to print")] = 5,
-) -> None:
+def show(uri: Address, rows: Rows = 5) -> None:
     """The people that were found, and the first rows of `poses`."""
     from flows.show import first_poses, people
 
@@ -275,16 +218,15 @@ def show(
 
 
 @app.command()
-def doctor(
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help="also check that results can be kept here")] = None,
-) -> None:
+def doctor(output: Reach = None) -> None:
     """What this machine has: device, decoders, weights, store."""
     from flows.doctor import checks
 
     found = checks(output)
     table = Table("check", "", "found", "what to do")
     for check in found:
-        table.add_row(check.name, "[green]ok[/]" if check.ok else "[red]no[/]", check.detail, "" if check.ok else check.advice)
+        mark, advice = ("[green]ok[/]", "") if check.ok else ("[red]no[/]", check.advice)
+        table.add_row(check.name, mark, check.detail, advice)
     console.print(table)
     if not all(check.ok for check in found):
         raise typer.Exit(SOME_FAILED)

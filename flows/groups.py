@@ -1,4 +1,6 @@
-"""Groups of videos, and what is known of each as it goes through the flow. A group is (part of) a shard; a Prefect task takes one."""
+"""Groups of videos, and what is known of each as it goes through the flow. A group is (part of) a shard; a Prefect task
+takes one.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ class Group:
         """Videos that still go on and lack a stage of a step."""
         failed = {failure.video for failure in self.failures}
         names = {stage.name for stage in STEPS[step]}
-        return [plan for plan in self.plans if plan.video not in failed and names & self.missing.get(plan.video, frozenset())]
+        going_on = (plan for plan in self.plans if plan.video not in failed)
+        return [plan for plan in going_on if names & self.missing.get(plan.video, frozenset())]
 
     def with_failures(self, failures: Sequence[Failure]) -> Group:
         """The group, some of its videos given up."""
@@ -53,7 +56,13 @@ class Group:
         first, last = PIPELINE[0].name, PIPELINE[-1].name
         return [
             Finished(
-                plan.video, file_name(plan.source.uri), plan.source.uri, plan.content_sha256, plan.shard, plan.keys[first], plan.keys[last]
+                video=plan.video,
+                name=file_name(plan.source.uri),
+                uri=plan.source.uri,
+                content_sha256=plan.content_sha256,
+                shard=plan.shard,
+                index_key=plan.keys[first],
+                publish_key=plan.keys[last],
             )
             for plan in self.plans
             if plan.video not in failed

@@ -53,8 +53,8 @@ class _Sources(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Options first, then the environment; the file comes in below them."""
@@ -63,12 +63,10 @@ class _Sources(BaseSettings):
         return init_settings, EnvSettingsSource(settings_cls), from_file
 
 
-Settings: Any = create_model(
-    "Settings",
-    __base__=_Sources,
-    engine=(Engine, Engine()),
-    **{stage.name: (stage.Params, stage.Params()) for stage in PIPELINE},
-)
+_SECTIONS: dict[str, Any] = {"engine": (Engine, Engine())} | {
+    stage.name: (stage.Params, stage.Params()) for stage in PIPELINE
+}
+Settings: Any = create_model("Settings", __base__=_Sources, **_SECTIONS)
 
 
 def stage_params(settings: Any) -> dict[str, Params]:
@@ -87,7 +85,8 @@ def load_settings(options: Mapping[str, Mapping[str, Any]], file: Path | None = 
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"the settings file {file} is not TOML: {error}") from error
     try:
-        return Settings(**options, _file=from_file)
+        make: Any = Settings
+        return make(**options, _file=from_file)
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from error
 

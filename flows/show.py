@@ -107,4 +107,4 @@ def _median_step(pts_ns: Any) -> float:
 
 
 def _more(rows: int, what: str) -> str | None:
-    return f"and {rows} more {what}" if rows > 0 else None
+    return f"and {rows} more {what if rows > 1 else what[:-1]}" if rows > 0 else None

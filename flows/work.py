@@ -1,9 +1,12 @@
-"""What runs on Dask workers: the steps of a video, each idempotent, each committing its own artifacts. Only plans and keys travel."""
+"""What runs on Dask workers: the steps of a video, each idempotent, each committing its own artifacts.
+
+Only plans and keys travel.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from distributed import get_worker
@@ -14,7 +17,7 @@ from storage.runs import Failure
 from storage.sources import Source, content_digest, fingerprint
 from storage.store import Store
 from storage.video import VideoError
-from tasks.execute import run_frames, run_in_order, run_index, timeline
+from tasks.execute import Report, run_frames, run_in_order, run_index, timeline
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan
 from tasks.stage import Stage
@@ -98,14 +101,14 @@ def forget_failure(store: Store, plan: VideoPlan) -> None:
         store.delete(failure_name(plan, stage.name))
 
 
-def _guarded(plan: VideoPlan, stage: str, work, chunk_frames: int = 128) -> int | Failure:  # type: ignore[no-untyped-def]
+def _guarded(plan: VideoPlan, stage: str, work: Callable[[], int], chunk_frames: int = 128) -> int | Failure:
     """Run, turning a video's own fault into a remembered Failure; a damaged input is computed again, then the work."""
     try:
         try:
-            return int(work())
+            return work()
         except DamagedArtifactError:
             _repair(plan, stage, chunk_frames)
-            return int(work())
+            return work()
     except VideoError as error:
         failure = Failure(plan.video, plan.source.uri, stage, str(error), True, plan.shard)
         plan.store.write(failure_name(plan, stage), json.dumps(asdict(failure), indent=1).encode())
@@ -131,7 +134,7 @@ def _run_stage(plan: VideoPlan, stage: Stage, stop: int, chunk_frames: int) -> N
         run_frames(plan, [stage], 0, stop, chunk_frames=chunk_frames, threads=1, report=report)
 
 
-def _reporter(plan: VideoPlan):  # type: ignore[no-untyped-def]
+def _reporter(plan: VideoPlan) -> Report:
     """A callback that tells the flow how many frames of which stage are done."""
     worker = get_worker()
     return lambda stage, frames: worker.log_event(PROGRESS_TOPIC, {"video": plan.video, "stage": stage, "frames": frames})

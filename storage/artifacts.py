@@ -153,13 +153,13 @@ class Artifact:
         inputs: Mapping[str, str],
         environment: Mapping[str, str],
     ) -> None:
-        """Commit the whole, once its chunks cover all sampled frames (RuntimeError otherwise); then drop the chunks' own commits."""
+        """Commit the whole, once its chunks cover all sampled frames (RuntimeError otherwise), and drop the chunks' commits."""
         if self.manifest():
             return
         chunks = self.chunks()
         edges = [0, *(edge for chunk in chunks for edge in (chunk.start, chunk.stop)), frames]
         if any(stop != start for stop, start in zip(edges[::2], edges[1::2], strict=True)):
-            raise RuntimeError(f"artifact {self.stage}/{self.key} has chunks {edges[1:-1]} of {frames} frames; it cannot be closed")
+            raise RuntimeError(f"{self.stage}/{self.key} has chunks {edges[1:-1]} of {frames} frames; it cannot be closed")
         parts = [part for chunk in chunks for part in (chunk.part, chunk.state) if part]
         manifest = Manifest(
             stage=self.stage,

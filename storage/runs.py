@@ -1,8 +1,8 @@
 """Runs: what each wanted, which artifacts it relies on, and how it ended. Kept under runs/<run>/ of a store.
 
-    started.json         settings, input and versions, written before anything else
-    plan-<group>.parquet the keys a group of videos relies on, written before its first stage
-    ended.json           what came of it; missing while the run goes on, and after it was killed
+started.json         settings, input and versions, written before anything else
+plan-<group>.parquet the keys a group of videos relies on, written before its first stage
+ended.json           what came of it; missing while the run goes on, and after it was killed
 """
 
 from __future__ import annotations

@@ -89,19 +89,20 @@ def replace_videos(store: Store, shard: int, videos: Collection[str], rows: Mapp
             continue
         order = [(key, "ascending") for key in _SORT.get(name, ("video",))]
         data = _as_plain(rows[name]).sort_by(order)
-        predicate = f"shard = {int(shard)} AND video IN ({listed})"
-        _until_committed(lambda name=name, data=data, predicate=predicate: _overwrite(store, name, data, predicate))
+        _overwrite(store, name, data, f"shard = {int(shard)} AND video IN ({listed})")
         _compact(store, name, shard)
 
 
 def _overwrite(store: Store, name: str, data: pa.Table, predicate: str) -> None:
-    write_deltalake(
-        table_uri(store, name),
-        data,
-        mode="overwrite",
-        predicate=predicate,
-        writer_properties=_WRITER,
-        storage_options=storage_options(store),
+    _until_committed(
+        lambda: write_deltalake(
+            table_uri(store, name),
+            data,
+            mode="overwrite",
+            predicate=predicate,
+            writer_properties=_WRITER,
+            storage_options=storage_options(store),
+        )
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from storage.codecs import candidates_to_table, detections_from_table
@@ -17,7 +17,7 @@ from tasks.stage import Block, Params, Resources, Stage
 from tkm.geometry import cut_crops, square_crops
 from tkm.heatmaps import cell_to_crop, gather_cells, local_maxima, subpixel_shift
 from tkm.networks import runtime
-from tkm.networks.movenet import INPUT_SIZE_PX, MoveNetThunder, MoveNetOutput, movenet_thunder
+from tkm.networks.movenet import INPUT_SIZE_PX, MoveNetOutput, MoveNetThunder, movenet_thunder
 from tkm.types import CandidateSet, DetectionSet, PoseSet
 
 
@@ -26,9 +26,14 @@ class EstimateParams(Params):
 
     crop_scale: float = Field(1.25, ge=1, le=2, description="side of the square crop, in longer sides of the box")
     grey_margin: float | None = Field(
-        0.05, ge=0, description="pixels farther from the box than this share of its sides become grey; `none` keeps them"
+        0.05, ge=0, description="pixels farther from the box than this share of its sides become grey; none keeps them"
     )
     heatmaps: bool = Field(False, description="keep full heatmaps (float16, 136 KB a detection)")
+
+    @field_validator("grey_margin", mode="before")
+    @classmethod
+    def _none_is_a_word(cls, value: object) -> object:
+        return None if value == "none" else value
 
 
 class _Estimated(NamedTuple):

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -145,7 +146,7 @@ def missing_pieces(
         edges |= {edge for chunk in chunks for edge in (chunk.start, chunk.stop) if start < edge < stop}
     ordered = sorted(edges)
     pieces = []
-    for low, high in zip(ordered, ordered[1:], strict=False):
+    for low, high in pairwise(ordered):
         lacking = tuple(
             stage
             for stage in stages

@@ -68,7 +68,7 @@ def track_summaries(persons: pa.Table) -> pd.DataFrame:
     names = ["frame", "pts_ns", "track_id", "box_score", "pose_score", "box_y1", "box_y2"]
     rows = persons.select(names).to_pandas()
     rows["height_px"] = rows.box_y2 - rows.box_y1
-    return (
+    summaries: pd.DataFrame = (
         rows.groupby("track_id")
         .agg(
             first_frame=("frame", "min"),
@@ -82,6 +82,7 @@ def track_summaries(persons: pa.Table) -> pd.DataFrame:
         )
         .reset_index()
     )
+    return summaries
 
 
 STAGE = Stage(

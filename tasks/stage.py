@@ -47,9 +47,8 @@ class Block:
 
     def __post_init__(self) -> None:
         if self.frames.shape != self.pts_ns.shape or (self.images and len(self.images) != len(self.frames)):
-            raise ValueError(
-                f"Block.frames {self.frames.shape}, Block.pts_ns {self.pts_ns.shape} and Block.images ({len(self.images)}) differ in length"
-            )
+            lengths = f"frames {self.frames.shape}, pts_ns {self.pts_ns.shape}, images ({len(self.images)},)"
+            raise ValueError(f"a Block's fields differ in length: {lengths}")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,11 @@ from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, missing
 from tests.conftest import plan_of, run_all
 
-NO_REPORT: Callable[[str, int], None] = lambda stage, frames: None  # noqa: E731
+
+def no_report(stage: str, frames: int) -> None:
+    """Report to nobody."""
+
+
 SHORT = {"index": index.IndexParams(frames=":20")}
 
 
@@ -43,16 +46,16 @@ def test_a_second_run_computes_nothing(short_run: VideoPlan) -> None:
 
 def test_an_interrupted_pass_goes_on_where_it_stopped(short_run: VideoPlan, demo_clip: Path, tmp_path: Path) -> None:
     plan = plan_of(Store(str(tmp_path)), demo_clip, SHORT)
-    stop = run_index(plan, NO_REPORT)
+    stop = run_index(plan, no_report)
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def until_third_chunk(stage: str, frames: int) -> None:
         if len(plan.artifact(suppress.STAGE).chunks()) == 2:
-            raise Stopped
+            raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run_frames(plan, STEPS["networks"], 0, stop, chunk_frames=4, threads=2, report=until_third_chunk)
     assert plan.artifact(detect.STAGE).manifest() is None
     computed = run_all(plan, chunk_frames=6)
@@ -73,21 +76,21 @@ def test_a_chunk_missing_in_one_stage_only_is_computed_there_only(short_run: Vid
 
 def test_damage_of_an_input_is_noticed_before_it_is_used(demo_clip: Path, tmp_path: Path) -> None:
     plan = plan_of(Store(str(tmp_path)), demo_clip, {"index": index.IndexParams(frames=":2")})
-    stop = run_index(plan, NO_REPORT)
-    run_frames(plan, [detect.STAGE], 0, stop, chunk_frames=2, threads=1, report=NO_REPORT)
+    stop = run_index(plan, no_report)
+    run_frames(plan, [detect.STAGE], 0, stop, chunk_frames=2, threads=1, report=no_report)
     part = Path(plan.store.path(plan.artifact(detect.STAGE).chunks()[0].part.name))
     part.write_bytes(part.read_bytes()[::-1])
     with pytest.raises(DamagedArtifactError):
-        run_frames(plan, [estimate.STAGE], 0, stop, chunk_frames=2, threads=1, report=NO_REPORT)
+        run_frames(plan, [estimate.STAGE], 0, stop, chunk_frames=2, threads=1, report=no_report)
     assert plan.artifact(detect.STAGE).manifest() is None
     assert plan.artifact(estimate.STAGE).chunks() == []
 
 
 def test_segments_of_a_video_run_apart_and_close_together(short_run: VideoPlan, demo_clip: Path, tmp_path: Path) -> None:
     plan = plan_of(Store(str(tmp_path)), demo_clip, SHORT)
-    run_index(plan, NO_REPORT)
+    run_index(plan, no_report)
     for start, stop in ((12, 20), (0, 12)):
-        run_frames(plan, STEPS["networks"], start, stop, chunk_frames=5, threads=2, report=NO_REPORT)
+        run_frames(plan, STEPS["networks"], start, stop, chunk_frames=5, threads=2, report=no_report)
         assert (plan.artifact(detect.STAGE).manifest() is not None) == (start == 0)
     assert plan.artifact(suppress.STAGE).read().equals(short_run.artifact(suppress.STAGE).read())
 
@@ -121,8 +124,8 @@ def test_sampling_gives_the_same_people_in_the_frames_it_keeps(short_run: VideoP
 def test_a_broken_video_is_a_sentence_that_names_it(tmp_path: Path) -> None:
     clip = tmp_path / "not a video.mp4"
     clip.write_text("hello")
-    with pytest.raises(VideoError, match="not a video.mp4"):
-        run_index(plan_of(Store(str(tmp_path / "out")), clip), NO_REPORT)
+    with pytest.raises(VideoError, match=r"not a video\.mp4"):
+        run_index(plan_of(Store(str(tmp_path / "out")), clip), no_report)
 
 
 def test_renaming_keeps_every_key_and_other_content_changes_all(short_run: VideoPlan, demo_clip: Path, tmp_path: Path) -> None:

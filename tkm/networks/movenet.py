@@ -67,7 +67,8 @@ class SameConv(nn.Conv2d):
             return super().forward(x)
         # A leading row and column of zeros in the kernel take up the padding at the start: the same numbers, without
         # the copy of the whole map that padding it on one side would cost.
-        return functional.conv2d(x, functional.pad(self.weight, (1, 0, 1, 0)), self.bias, self.stride, self.padding, groups=self.groups)
+        kernel = functional.pad(self.weight, (1, 0, 1, 0))
+        return functional.conv2d(x, kernel, self.bias, self.stride, self.padding, groups=self.groups)
 
 
 class InvertedResidual(nn.Module):
@@ -143,7 +144,8 @@ class FeaturePyramid(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(*channels, 1) for channels in ((1280, 64), (112, 64), (56, 32), (40, 24)))
+        laterals = ((1280, 64), (112, 64), (56, 32), (40, 24))
+        self.lateral = nn.ModuleList(nn.Conv2d(*channels, 1) for channels in laterals)
         self.smooth = nn.ModuleList((SeparableConv(64, 32), SeparableConv(32, 24), SeparableConv(24, 24)))
 
     def forward(self, levels: tuple[Tensor, ...]) -> Tensor:
@@ -227,5 +229,5 @@ def movenet_thunder() -> MoveNetThunder:
     """
     network = MoveNetThunder()
     network.load_state_dict(weights.load("movenet-thunder"))
-    # Channels-last kernels are what a CPU runs fastest (a quarter to a third less time than the default layout).
-    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    # Channels-last kernels are what a CPU runs fastest (15 to 30 % less time than the default layout).
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

