@@ -1,4 +1,4 @@
-"""suppress: which detections are people of their own. Pose NMS (READING 14) or box NMS, and a floor for scores."""
+"""suppress: which detections are people of their own. Pose NMS or box NMS, and a floor for scores."""
 
 from __future__ import annotations
 

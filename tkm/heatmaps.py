@@ -49,7 +49,7 @@ def _running_maximum(heatmap: Tensor, reach: int, dim: int) -> Tensor:
 
 
 def local_maxima(heatmap: Tensor, candidates: int = 16, window: int = 3) -> LocalMaxima:
-    """The `candidates` highest local maxima of each map (paper section 3.3; READING 7).
+    """The `candidates` highest local maxima of each map (paper section 3.3; choice 7 of docs/method.md).
 
     A maximum is a cell that no cell of the window x window cells around it exceeds; of equal cells in one window the
     first in scan order counts, so a flat-topped peak gives its first cell (a winding plateau may give a few) and a

@@ -65,7 +65,7 @@ def pose_similarity(
 ) -> Float:
     """Similarity of every person of a with every person of b: measure x I(IOU >= iou_gate), (P, Q) float32.
 
-    Eq. 5's indicator, applied to every measure (READING 4 and 5): 0 says that two people must not be matched.
+    Eq. 5's indicator, applied to every measure (choices 4 and 5 of docs/method.md): 0 says that two people must not be matched.
 
     Raises: ValueError for an unknown measure.
     """

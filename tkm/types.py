@@ -95,7 +95,7 @@ class PoseSet:
 
     @property
     def pose_score(self) -> Float:
-        """(P,) float32: box score times mean keypoint score, what suppression ranks by (READING 14)."""
+        """(P,) float32: box score times mean keypoint score, what suppression ranks by (choice 14 of docs/method.md)."""
         product: Float = self.box_score * self.score.mean(axis=1)
         return product
 
