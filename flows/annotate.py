@@ -23,12 +23,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import work
 from flows.cluster import connect
-from flows.groups import Group, make_groups, read_digests, with_missing, write_digests
+from flows.errors import TooManyFailuresError
+from flows.groups import Group, make_groups, read_digests, sources_for, with_missing, write_digests
 from flows.progress import Progress
 from flows.settings import Engine, load_settings, stage_params
 from storage import runs, tables
 from storage.runs import Failure
-from storage.sources import find_sources, video_id
+from storage.sources import video_id
 from storage.store import Store
 from tasks import index, track
 from tasks.merge import merge
@@ -40,10 +41,6 @@ _SEGMENT_CHUNKS = 16  # a long video's networks pass is cut into futures of this
 
 
 _Call = tuple[str, str, Callable[..., Any], tuple[Any, ...]]  # name, stage, function, arguments
-
-
-class TooManyFailuresError(RuntimeError):
-    """More videos failed than the run was told to bear."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def annotate(
     chosen = load_settings(settings or {})
     engine: Engine = chosen.engine
     store, run = Store(output), runs.new_run()
-    sources = find_sources(input)
+    sources = sources_for(input, store)
     store.check()
     runs.start_run(store, run, _facts(input, chosen))
     tables.create_tables(store)

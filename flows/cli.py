@@ -11,13 +11,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from flows.errors import ClusterError, TooManyFailuresError
 from flows.options import option_name, with_settings
 from flows.settings import SettingsError, load_settings, stage_params
 from storage.runs import split_address
 from storage.schemas import PUBLISHED, describe, description_of, name_of, unit_of
-from storage.sources import InputError, find_sources
+from storage.sources import InputError
 from storage.store import Store, StoreError
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.stage import Stage
@@ -52,9 +54,15 @@ def main() -> None:
     """Entry point: errors a user can mend are a sentence and exit status 2, never a traceback."""
     try:
         app()
-    except (SettingsError, InputError, StoreError) as error:
-        Console(stderr=True).print(f"[bold red]tkm:[/] {error}", highlight=False, markup=True)
-        sys.exit(USAGE)
+    except (SettingsError, InputError, StoreError, ClusterError) as error:
+        sys.exit(_say(error, USAGE))
+    except TooManyFailuresError as error:
+        sys.exit(_say(error, SOME_FAILED))
+
+
+def _say(error: Exception, status: int) -> int:
+    Console(stderr=True).print(f"[bold red]tkm:[/] {escape(str(error))}", highlight=False)
+    return status
 
 
 @app.command()
@@ -72,7 +80,9 @@ def annotate(
     if dry_run:
         _dry_run(input, output, chosen)
         return
-    find_sources(input)  # a mistyped input must not wait for Prefect and Dask to start
+    from flows.groups import sources_for
+
+    sources_for(input, Store(output))  # a mistyped input must not wait for Prefect and Dask to start
     if not quiet:
         Console(stderr=True).print("starting Prefect and Dask ...", style="dim")
     from flows.annotate import annotate as flow  # Prefect takes seconds to import: only where it is needed
@@ -93,7 +103,7 @@ def _summarise(summary: Any) -> None:
     )
     for failure in summary.failures:
         again = "; tried again with --retry-failed" if failure.is_permanent else "; run again to retry"
-        console.print(f"  [red]failed[/] at {failure.stage}: {failure.message}{again}", highlight=False)
+        console.print(f"  [red]failed[/] at {failure.stage}: {escape(failure.message)}{again}", highlight=False)
     console.print(
         f"tables: {summary.root}/tables   run: {summary.run}\n"
         f"next:   tkm show {summary.root}   tkm render {summary.root}   tkm status {summary.root}",
@@ -103,14 +113,14 @@ def _summarise(summary: Any) -> None:
 
 
 def _dry_run(input_: str, output: str, chosen: Any) -> None:
-    from flows.groups import make_groups, read_digests, with_missing
+    from flows.groups import make_groups, read_digests, sources_for, with_missing
     from flows.work import digest_video
     from tasks.plan import plan_video
 
     store, params = Store(output), stage_params(chosen)
     counts = {stage.name: 0 for stage in PIPELINE}
     videos, unreadable = 0, []
-    for group in make_groups(find_sources(input_)):
+    for group in make_groups(sources_for(input_, store)):
         known = read_digests(store, group)
         plans = []
         for source in group.sources:
@@ -128,7 +138,7 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
         table.add_row(stage, str(videos - len(unreadable) - count), str(count))
     console.print(table)
     for line in unreadable:
-        console.print(f"[red]cannot be read[/] {line}", highlight=False)
+        console.print(f"[red]cannot be read[/] {escape(line)}", highlight=False)
 
 
 @app.command()
@@ -148,7 +158,7 @@ def status(uri: Address, as_json: AsJson = False) -> None:
         table.add_row(stage.stage, *counts, f"{stage.seconds:.1f}", f"{stage.bytes / 1e6:.2f}")
     console.print(table)
     for failure in found.failures:
-        console.print(f"[red]{failure['uri']}[/] failed at {failure['stage']}: {failure['message']}", highlight=False)
+        console.print(f"[red]failed[/] at {failure['stage']}: {escape(failure['message'])}", highlight=False)
 
 
 @app.command(name="describe")
@@ -209,10 +219,11 @@ def render(uri: Address, output: Folder = None, video: Video = None, trail: Trai
 
 @app.command()
 def show(uri: Address, rows: Rows = 5) -> None:
-    """The people that were found, and the first rows of `poses`."""
-    from flows.show import first_poses, people
+    """The videos, the people that were found in them, and the first rows of `poses`."""
+    from flows.show import first_poses, people, results_overview
 
     root, run = split_address(uri)
+    console.print(results_overview(Store(root), run))
     console.print(people(Store(root), run))
     console.print(first_poses(Store(root), run, rows))
 
@@ -226,7 +237,7 @@ def doctor(output: Reach = None) -> None:
     table = Table("check", "", "found", "what to do")
     for check in found:
         mark, advice = ("[green]ok[/]", "") if check.ok else ("[red]no[/]", check.advice)
-        table.add_row(check.name, mark, check.detail, advice)
+        table.add_row(check.name, mark, escape(check.detail), escape(advice))
     console.print(table)
     if not all(check.ok for check in found):
         raise typer.Exit(SOME_FAILED)

@@ -9,13 +9,10 @@ from contextlib import contextmanager
 from dask import config
 from distributed import Client, LocalCluster
 
+from flows.errors import ClusterError
 from tkm.networks import runtime
 
 PROGRESS_TOPIC = "tkm-progress"
-
-
-class ClusterError(RuntimeError):
-    """The cluster cannot be used; the message says which and what to do."""
 
 
 @contextmanager

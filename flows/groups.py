@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from flows.work import Digest
 from storage.artifacts import closed_keys
 from storage.runs import Failure
-from storage.sources import Source, video_id
+from storage.sources import InputError, Source, find_sources, video_id
 from storage.store import Store
 from tasks.merge import Finished
 from tasks.pipeline import PIPELINE, STEPS
@@ -90,6 +90,14 @@ class Group:
 def file_name(uri: str) -> str:
     """File or folder name of a video."""
     return uri.rstrip("/").rsplit("/", 1)[-1]
+
+
+def sources_for(input_: str, store: Store) -> list[Source]:
+    """The videos that `input_` names, without overlays and whatever else lies in the store itself; InputError where none are."""
+    sources = [source for source in find_sources(input_) if not source.uri.startswith(f"{store.root}/")]
+    if not sources:
+        raise InputError(f"{input_}: all its videos lie in the output {store.root}; name the videos to annotate")
+    return sources
 
 
 def make_groups(sources: Sequence[Source]) -> list[Group]:

@@ -124,7 +124,7 @@ class Store:
             self.write(name, b"tkm")
             self.read(name)
             self.delete(name)
-        except (OSError, ValueError, ImportError) as error:
+        except Exception as error:  # whatever the filesystem's library raises: its names are not ours to know
             raise StoreError(f"cannot write to {self.root}: {error}; check the address, credentials and rights") from error
 
     def _write_temporary(self, path: str, data: bytes) -> str:

@@ -35,7 +35,7 @@ def box_nms(box_xyxy_px: Float, score: Float, frame: Int, detection: Int, iou_th
 
 
 def pose_nms(poses: PoseSet, distance_factor: float = 0.1, share: float = 0.5) -> Keep:
-    """Drop a pose that is the same person as a kept, better pose of its frame (pNMS, paper section 3.4, choice 14 of docs/method.md).
+    """Drop a pose that is the same person as a kept, better pose of its frame (pNMS, choice 14 of docs/method.md).
 
     Two keypoints of one kind coincide when they are closer than distance_factor x sqrt(box area), of the smaller of the
     two boxes, so that a small person before a large one stays. Two poses are one person when more than `share` of all K

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from flows.annotate import Summary, TooManyFailuresError, annotate
+from flows.annotate import Summary, annotate
+from flows.errors import TooManyFailuresError
 from flows.status import run_status
 from storage.schemas import PUBLISHED, name_of
 from storage.store import Store

@@ -14,7 +14,8 @@ def settings_file(folder: Path, text: str) -> Path:
 
 
 def test_options_win_over_environment_over_file_over_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = settings_file(tmp_path, '[track]\nsimilarity = "oks"\niou_gate = 0.3\n[detect]\nnms_iou = 0.5\n[engine]\nworkers = 7\n')
+    track = '[track]\nsimilarity = "oks"\niou_gate = 0.3\n'
+    file = settings_file(tmp_path, f"{track}[detect]\nnms_iou = 0.5\n[engine]\nworkers = 7\n")
     monkeypatch.setenv("TKM_TRACK__IOU_GATE", "0.4")
     monkeypatch.setenv("TKM_ENGINE__WORKERS", "3")
     chosen = load_settings({"engine": {"workers": "2"}}, file)

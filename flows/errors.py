@@ -1,0 +1,9 @@
+"""What can go wrong with a run as a whole; a single video's trouble is a row in `failures`."""
+
+
+class ClusterError(RuntimeError):
+    """The cluster cannot be used; the message says which and what to do."""
+
+
+class TooManyFailuresError(RuntimeError):
+    """More videos failed than the run was told to bear."""
