@@ -85,7 +85,11 @@ def annotate(
     sources_for(input, Store(output))  # a mistyped input must not wait for Prefect and Dask to start
     if not quiet:
         Console(stderr=True).print("starting Prefect and Dask ...", style="dim")
-    from flows.annotate import annotate as flow  # Prefect takes seconds to import: only where it is needed
+    from flows.cluster import start_early
+
+    if chosen.engine.dask is None:
+        start_early(chosen.engine.workers)  # Prefect's own server takes seconds to start
+    from flows.annotate import annotate as flow  # as it does to import: only where it is needed
 
     summary = flow(input, output, chosen.model_dump(mode="json"), quiet=quiet)
     if not quiet:

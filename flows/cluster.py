@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from dask import config
@@ -15,6 +16,16 @@ from tkm.networks import runtime
 PROGRESS_TOPIC = "tkm-progress"
 
 
+_early: dict[int, Future[LocalCluster]] = {}  # by number of workers
+
+
+def start_early(workers: int) -> None:
+    """Begin to start the local cluster that `connect` will ask for, while the caller waits for something else."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="cluster")
+    _early[workers] = pool.submit(_local, workers)
+    pool.shutdown(wait=False)
+
+
 @contextmanager
 def connect(address: str | None, workers: int) -> Iterator[Client]:
     """A client of the cluster at an address, or of a local cluster of so many worker processes, ended with the context.
@@ -23,7 +34,8 @@ def connect(address: str | None, workers: int) -> Iterator[Client]:
     is a label): ClusterError where they do not.
     """
     if address is None:
-        with _local(workers) as cluster, Client(cluster, set_as_default=False) as client:
+        early = _early.pop(workers, None)
+        with early.result() if early else _local(workers) as cluster, Client(cluster, set_as_default=False) as client:
             yield client
         return
     try:
@@ -49,6 +61,6 @@ def _local(workers: int) -> LocalCluster:
         threads_per_worker=cpus + 1,  # one for the networks' pass, the rest for CPU stages
         resources={"CPU": cpus, "GPU": 1},
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         memory_limit=0,
     )

@@ -1,0 +1,63 @@
+"""A stage's results may change only together with its version: else stores would mix old rows with new ones.
+
+golden.json holds each stage's version and coarse facts of its table on 20 frames of the bundled clip. After a wanted change, raise
+the stage's version and run `python -m tests.tasks.test_versions`.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from storage.store import Store
+from tasks import index
+from tasks.pipeline import PIPELINE
+from tasks.plan import VideoPlan
+from tests.conftest import DEMO_CLIP, plan_of, run_all
+
+GOLDEN = Path(__file__).parent / "golden.json"
+
+
+def facts(table: pa.Table) -> dict[str, Any]:
+    """Number of rows, and mean and spread of every numeric column: equal across processors but for rounding."""
+    found: dict[str, Any] = {"rows": table.num_rows}
+    for field in table.schema:
+        column = table[field.name].combine_chunks()
+        values = column.flatten() if pa.types.is_fixed_size_list(field.type) else column
+        if pa.types.is_boolean(values.type):
+            values = values.cast(pa.int8())
+        if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+            numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
+            found[field.name] = [float(np.nanmean(numbers)), float(np.nanstd(numbers))]
+    return found
+
+
+def facts_of_run(plan: VideoPlan) -> dict[str, dict[str, Any]]:
+    return {
+        stage.name: {"version": stage.version, "facts": facts(plan.artifact(stage).read())} for stage in PIPELINE
+    }
+
+
+@pytest.mark.parametrize("name", [stage.name for stage in PIPELINE])
+def test_results_and_version_change_together(short_run: VideoPlan, name: str) -> None:
+    golden, now = json.loads(GOLDEN.read_text())[name], facts_of_run(short_run)[name]
+    same = golden["facts"].keys() == now["facts"].keys() and all(
+        np.allclose(golden["facts"][column], now["facts"][column], rtol=2e-3, atol=2e-3) for column in golden["facts"]
+    )
+    if golden["version"] == now["version"]:
+        assert same, f"the results of {name} changed: raise its version, then run python -m tests.tasks.test_versions"
+    else:
+        pytest.fail(f"the version of {name} changed: run python -m tests.tasks.test_versions")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        plan = plan_of(Store(folder), DEMO_CLIP, {"index": index.IndexParams(frames=":20")})
+        run_all(plan)
+        GOLDEN.write_text(json.dumps(facts_of_run(plan), indent=1))
