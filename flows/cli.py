@@ -24,7 +24,7 @@ from storage.store import Store, StoreError
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.stage import Stage
 
-USAGE, SOME_FAILED = 2, 1  # exit statuses: wrong usage or settings; some videos failed
+USAGE, SOME_FAILED, INTERRUPTED = 2, 1, 130  # exit statuses: wrong usage or settings; some videos failed; Ctrl-C
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -91,7 +91,11 @@ def annotate(
         start_early(chosen.engine.workers)  # Prefect's own server takes seconds to start
     from flows.annotate import annotate as flow  # as it does to import: only where it is needed
 
-    summary = flow(input, output, chosen.model_dump(mode="json"), quiet=quiet)
+    try:
+        summary = flow(input, output, chosen.model_dump(mode="json"), quiet=quiet)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; finished chunks are kept, and the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
     if not quiet:
         _summarise(summary)
     if summary.failures:

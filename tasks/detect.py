@@ -24,8 +24,8 @@ from tkm.types import DetectionSet
 class DetectParams(Params):
     """Parameters of detect."""
 
-    score_threshold: float = Field(0.3, gt=0, lt=1, description="lowest box score that is kept")
-    nms_iou: float = Field(0.8, gt=0, le=1, description="boxes of a frame that overlap more are one detection")
+    score_threshold: float = Field(0.25, gt=0, lt=1, description="lowest box score that is kept")
+    nms_iou: float = Field(0.5, gt=0, le=1, description="boxes of a frame that overlap more are one detection")
 
 
 class _Found(NamedTuple):
@@ -35,7 +35,7 @@ class _Found(NamedTuple):
     box_xyxy_px: Tensor
 
 
-_ANCHORS = 300  # more than any frame keeps; the tail of 3,598 anchors is background
+_ANCHORS = 300  # more than any frame keeps; the tail of the few thousand anchors is background
 
 
 def _best_anchors(output: NanoDetOutput) -> _Found:
@@ -49,8 +49,7 @@ def run(block: Block, params: DetectParams) -> pa.Table:
     """Detections of a block of frames, numbered in each frame by falling score."""
     canvases, letterboxes = zip(*(letterbox(image, INPUT_SIZE_PX) for image in block.images), strict=True)
     network = runtime.on_device(nanodet)
-    pixels = network.normalise(torch.from_numpy(np.stack(canvases)).to(runtime.device()))
-    found = runtime.forward(network, pixels, _best_anchors)
+    found = runtime.forward(network, torch.from_numpy(np.stack(canvases)), network.normalise, _best_anchors)
     score = found.score.numpy()
     row, anchor = np.nonzero(score >= params.score_threshold)
     box = _to_frames(found.box_xyxy_px.numpy()[row, anchor], row, letterboxes, block)

@@ -66,9 +66,13 @@ def run(block: Block, params: EstimateParams) -> pa.Table:
             if (mine := detections.frame == frame).any()
         ]
     )
-    rows = torch.from_numpy(pixels).to(runtime.device()).permute(0, 3, 1, 2).float()
     network = runtime.on_device(movenet_thunder)
-    found = runtime.forward(network, rows, lambda output: _decode(network, output, params.heatmaps))
+    found = runtime.forward(
+        network,
+        torch.from_numpy(pixels),
+        lambda part: part.permute(0, 3, 1, 2).float(),
+        lambda output: _decode(network, output, params.heatmaps),
+    )
     on_frame = found._replace(
         xy=torch.from_numpy(crops.to_image(found.xy.numpy())),
         candidate_xy=torch.from_numpy(crops.to_image(found.candidate_xy.numpy())),

@@ -75,6 +75,7 @@ def run_frames(
     A stage takes the tables of stages before it from this pass, or from their artifacts. VideoError where frames cannot be
     decoded; DamagedArtifactError where an input's bytes are not those committed (run the step before again).
     """
+    runtime.keep_freed_memory()
     line = timeline(plan)
     committed = {stage.name: plan.artifact(stage).chunks() for stage in stages}
     pieces = missing_pieces(stages, committed, start, stop, chunk_frames)

@@ -19,17 +19,16 @@ class SuppressParams(Params):
 
     method: Literal["pnms", "cnms"] = Field("pnms", description="pnms compares poses, cnms boxes")
     pnms_distance: float = Field(
-        0.1, gt=0, description="pnms: keypoints closer than this share of the person's size coincide"
+        0.15, gt=0, description="pnms: keypoints closer than this share of the person's size coincide"
     )
-    cnms_iou: float = Field(0.6, gt=0, le=1, description="cnms: boxes that overlap more are one person")
-    min_box_score: float = Field(0.3, ge=0, le=1, description="people under this box score are dropped")
-    min_pose_score: float = Field(0.0, ge=0, le=1, description="people under this box score x mean keypoint score are dropped")
+    cnms_iou: float = Field(0.35, gt=0, le=1, description="cnms: boxes that overlap more are one person")
+    min_pose_score: float = Field(0.1, ge=0, le=1, description="people under this box score x mean keypoint score are dropped")
 
 
 def run(block: Block, params: SuppressParams) -> pa.Table:
     """For every detection of a block of frames, whether it is kept."""
     poses = poses_from_table(block.inputs["estimate"])
-    is_scored = (poses.box_score >= params.min_box_score) & (poses.pose_score >= params.min_pose_score)
+    is_scored = poses.pose_score >= params.min_pose_score
     scored = poses.take(is_scored)
     is_kept = is_scored.copy()
     if params.method == "pnms":

@@ -113,7 +113,7 @@ def test_suppress_keeps_one_of_two_equal_people_and_drops_low_scores(short_run: 
     for method in ("pnms", "cnms"):
         kept = suppress.run(both, suppress.SuppressParams(method=method))
         assert kept["is_kept"].to_pylist() == [True, False]
-    strict = suppress.run(both, suppress.SuppressParams(min_box_score=0.99))
+    strict = suppress.run(both, suppress.SuppressParams(min_pose_score=0.99))
     assert strict["is_kept"].to_pylist() == [False, False]
 
 

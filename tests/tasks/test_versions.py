@@ -1,7 +1,7 @@
 """A stage's results may change only together with its version: else stores would mix old rows with new ones.
 
-golden.json holds each stage's version and coarse facts of its table on 20 frames of the bundled clip. After a wanted change, raise
-the stage's version and run `python -m tests.tasks.test_versions`.
+golden.json holds each stage's version and coarse facts of its table on 20 frames of the bundled clip. After a wanted change,
+raise the stage's version and run `python -m tests.tasks.test_versions`.
 """
 
 from __future__ import annotations

@@ -161,12 +161,15 @@ def test_wrong_images_and_shapes_are_refused_by_name():
 def test_letterbox_shows_the_frame_whole_and_boxes_come_back(height, width):
     image = np.full((height, width, 3), 255, np.uint8)
     canvas, place = letterbox(image)
-    assert canvas.shape == (416, 416, 3)
+    assert max(canvas.shape[:2]) == 416
+    assert canvas.shape[0] % 32 == canvas.shape[1] % 32 == 0
     y, x = np.nonzero(canvas[..., 0])
     shown = np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1]], np.float32)
     assert max(shown[0, 2] - shown[0, 0], shown[0, 3] - shown[0, 1]) == 416
     assert np.allclose(place.to_image(shown), [[0, 0, width, height]], atol=1e-3)
-    assert np.abs((shown[0, :2] + shown[0, 2:]) / 2 - 208).max() <= 0.5
+    middle = np.array(canvas.shape[1::-1]) / 2
+    assert np.abs((shown[0, :2] + shown[0, 2:]) / 2 - middle).max() <= 0.5
+    assert (2 * middle - (shown[0, 2:] - shown[0, :2]) < 32).all(), "no larger than it must be"
 
 
 def test_a_rectangle_is_found_on_the_canvas_where_letterbox_says():

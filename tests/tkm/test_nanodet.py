@@ -80,7 +80,7 @@ def test_an_image_gets_the_same_bits_in_any_company(network, golden):
 
 def test_an_image_that_was_not_letterboxed_is_refused(network):
     with pytest.raises(ValueError, match="letterbox"):
-        network.normalise(torch.zeros(1, 480, 640, 3, dtype=torch.uint8))
+        network.normalise(torch.zeros(1, 480, 630, 3, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("name", list(weights.WEIGHTS))

@@ -1,13 +1,15 @@
 """NanoDet-g, the embedded person detector: CSP backbone, path aggregation neck, generalised focal loss head.
 
 The network is `nanodet-g` of https://github.com/RangiLyu/nanodet (Apache-2.0), batch norm folded into the convolutions,
-reduced to its person class and to RGB input; the weights come from the package named in tkm/weights/README.md.
+reduced to its person class and to RGB input; the weights come from the package named in tkm/weights/README.md. It was
+trained on squares of 416 pixels and, being convolutional, takes any canvas whose sides are multiples of 32.
 
-Shape legend: N images, A anchors of the strides 8, 16 and 32 (52^2 + 26^2 + 13^2 = 3549), C channels.
+Shape legend: N images of H x W pixels, A anchors of the strides 8, 16 and 32 (3549 on a square of 416), C channels.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -109,11 +111,9 @@ class LevelHead(nn.Module):
 class NanoDet(nn.Module):
     """Images to a person score and a box at every anchor."""
 
-    anchor_stride_px: Tensor
-    anchor_xy_px: Tensor
     bins: Tensor
-    row_mean: Tensor
-    row_std: Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,29 +124,27 @@ class NanoDet(nn.Module):
         )
         self.neck = PathAggregation((128, 256, 512), 128)
         self.heads = nn.ModuleList(LevelHead(128) for _ in STRIDES_PX)
-        sides = [INPUT_SIZE_PX // stride for stride in STRIDES_PX]
-        centres = [(torch.cartesian_prod(torch.arange(n), torch.arange(n)).flip(1) + 0.5) for n in sides]
-        self.register_buffer("anchor_stride_px", _per_anchor(sides), persistent=False)
-        self.register_buffer("anchor_xy_px", torch.cat(centres) * self.anchor_stride_px, persistent=False)
         self.register_buffer("bins", torch.arange(DISTANCE_BINS, dtype=torch.float32)[:, None, None], persistent=False)
-        self.register_buffer("row_mean", torch.tensor(MEAN_RGB).repeat(INPUT_SIZE_PX), persistent=False)
-        self.register_buffer("row_std", torch.tensor(STD_RGB).repeat(INPUT_SIZE_PX), persistent=False)
+        self.register_buffer("mean", torch.tensor(MEAN_RGB), persistent=False)
+        self.register_buffer("std", torch.tensor(STD_RGB), persistent=False)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Pixels as `forward` wants them: standardised by channel.
 
-        images: (N, 416, 416, 3) uint8 or float, RGB, 0..255. Returns (N, 3, 416, 416) float32 in channels-last memory.
+        images: (N, H, W, 3) uint8 or float, RGB, 0..255, H and W multiples of 32, as `letterbox` makes them. Returns
+        (N, 3, H, W) float32 in channels-last memory.
         Raises ValueError for another shape.
         """
-        if images.shape[1:] != (INPUT_SIZE_PX, INPUT_SIZE_PX, 3):
-            wanted = f"(N, {INPUT_SIZE_PX}, {INPUT_SIZE_PX}, 3)"
+        if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] % STRIDES_PX[-1] or images.shape[2] % STRIDES_PX[-1]:
+            wanted = f"(N, H, W, 3) with H and W multiples of {STRIDES_PX[-1]}"
             raise ValueError(f"images must have shape {wanted}, not {tuple(images.shape)}: letterbox them first")
-        # Whole rows at once: a loop over the last three numbers alone would take three times as long.
-        rows = (images.flatten(2) - self.row_mean) / self.row_std
-        return rows.view(images.shape).permute(0, 3, 1, 2)
+        # Whole rows at once: a loop over the last three numbers alone would take five times as long.
+        width = images.shape[2]
+        rows = (images.flatten(2) - self.mean.repeat(width)) / self.std.repeat(width)
+        return rows.unflatten(2, (width, 3)).permute(0, 3, 1, 2)
 
     def forward(self, images: Tensor) -> NanoDetOutput:
-        """images: (N, 3, 416, 416) float32 as `normalise` gives them."""
+        """images: (N, 3, H, W) float32 as `normalise` gives them."""
         # The leaky ReLU rises, so that it and the maximum commute; after pooling it has a quarter of the work.
         x = functional.max_pool2d(self.stem(images), 3, stride=2, padding=1)
         x = functional.leaky_relu(x, LEAKY_SLOPE, inplace=True)
@@ -158,16 +156,22 @@ class NanoDet(nn.Module):
         answers = torch.cat([head(level) for head, level in zip(self.heads, levels, strict=True)], dim=1).float()
         # The bins go before the anchors: a softmax over a last dimension of 11 would take 8 % of the network's time.
         logits = answers[..., 1:].reshape(*answers.shape[:2], 4, DISTANCE_BINS).permute(0, 3, 1, 2).contiguous()
-        distances = (logits.softmax(1) * self.bins).sum(1) * self.anchor_stride_px
+        anchor_xy_px, anchor_stride_px = _anchors(images.shape[2], images.shape[3], images.device)
+        distances = (logits.softmax(1) * self.bins).sum(1) * anchor_stride_px
         left_top, right_bottom = distances.chunk(2, dim=-1)
-        box_xyxy_px = torch.cat((self.anchor_xy_px - left_top, self.anchor_xy_px + right_bottom), dim=-1)
+        box_xyxy_px = torch.cat((anchor_xy_px - left_top, anchor_xy_px + right_bottom), dim=-1)
         return NanoDetOutput(answers[..., 0].sigmoid(), box_xyxy_px)
 
 
-def _per_anchor(sides: list[int]) -> Tensor:
-    """(A, 1) float32, the stride of each anchor in pixels."""
-    repeats = torch.tensor([side * side for side in sides])
-    return torch.tensor(STRIDES_PX, dtype=torch.float32).repeat_interleave(repeats)[:, None]
+@cache
+def _anchors(height_px: int, width_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Centres (A, 2) as (x, y) and strides (A, 1) of all anchors of a canvas, float32, in pixels."""
+    centres, strides = [], []
+    for stride_px in STRIDES_PX:
+        y, x = torch.arange(height_px // stride_px) + 0.5, torch.arange(width_px // stride_px) + 0.5
+        centres.append(torch.cartesian_prod(y, x).flip(1) * stride_px)
+        strides.append(torch.full((len(centres[-1]), 1), float(stride_px)))
+    return torch.cat(centres).to(device), torch.cat(strides).to(device)
 
 
 def nanodet() -> NanoDet:
