@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.errors import ClusterError, TooManyFailuresError
+from flows.errors import ClusterError, ServerError, TooManyFailuresError
 from flows.options import option_name, with_settings
 from flows.settings import SettingsError, load_settings, stage_params
 from storage.runs import split_address
@@ -56,7 +56,7 @@ def main() -> None:
         app()
     except (SettingsError, InputError, StoreError, ClusterError) as error:
         sys.exit(_say(error, USAGE))
-    except TooManyFailuresError as error:
+    except (TooManyFailuresError, ServerError) as error:
         sys.exit(_say(error, SOME_FAILED))
 
 
@@ -85,14 +85,8 @@ def annotate(
     sources_for(input, Store(output))  # a mistyped input must not wait for Prefect and Dask to start
     if not quiet:
         Console(stderr=True).print("starting Prefect and Dask ...", style="dim")
-    from flows.cluster import start_early
-
-    if chosen.engine.dask is None:
-        start_early(chosen.engine.workers)  # Prefect's own server takes seconds to start
-    from flows.annotate import annotate as flow  # as it does to import: only where it is needed
-
     try:
-        summary = flow(input, output, chosen.model_dump(mode="json"), quiet=quiet)
+        summary = _run(input, output, chosen, quiet)
     except KeyboardInterrupt:
         Console(stderr=True).print("stopped; finished chunks are kept, and the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
@@ -100,6 +94,20 @@ def annotate(
         _summarise(summary)
     if summary.failures:
         raise typer.Exit(SOME_FAILED)
+
+
+def _run(input_: str, output: str, chosen: Any, quiet: bool) -> Any:
+    """Call the flow. What takes seconds starts side by side: Prefect's server, the local cluster, imports."""
+    from flows.cluster import start_early
+    from flows.server import prefect_server
+
+    with prefect_server() as wait_ready:
+        if chosen.engine.dask is None:
+            start_early(chosen.engine.workers)
+        from flows.annotate import annotate as flow
+
+        wait_ready()
+        return flow(input_, output, chosen.model_dump(mode="json"), quiet=quiet)
 
 
 def _summarise(summary: Any) -> None:

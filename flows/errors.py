@@ -5,5 +5,9 @@ class ClusterError(RuntimeError):
     """The cluster cannot be used; the message says which and what to do."""
 
 
+class ServerError(RuntimeError):
+    """Prefect's server does not start; the message holds what it said."""
+
+
 class TooManyFailuresError(RuntimeError):
     """More videos failed than the run was told to bear."""

@@ -1,0 +1,71 @@
+"""A Prefect server for one run, where no other is configured: Prefect's own, started early and ended for certain.
+
+Prefect would start one by itself, but only when the flow is called and after importing the whole server into this process; and
+when this process is killed, it would stay behind.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from flows.errors import ServerError
+
+_SECONDS = 120  # a busy machine takes long to start one
+# On Linux the kernel is asked to end the server with the process that started it, however that one ends.
+_START = """
+import ctypes, runpy, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+runpy.run_module("prefect", run_name="__main__", alter_sys=True)
+"""
+
+
+@contextmanager
+def prefect_server() -> Iterator[Callable[[], None]]:
+    """Flows called in this context report to the configured Prefect server, or to one that starts now and ends with it.
+
+    Yields at once a function that waits until flows may be called; it raises ServerError where the server does not start.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # a second's import, for those who need it only
+
+    if PREFECT_API_URL.value():
+        yield lambda: None
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, "-c", _START, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield lambda: _wait(process, url, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
+    end = time.monotonic() + _SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.05)
+    log.seek(0)
+    said = log.read().decode(errors="replace").strip()[-2000:]
+    raise ServerError(f"Prefect's server did not start within {_SECONDS} s; set PREFECT_API_URL to use another. It said:\n{said}")
