@@ -13,7 +13,10 @@ from tasks.pipeline import PIPELINE
 
 @dataclass(frozen=True)
 class StageStatus:
-    """A stage over all videos of a run. Seconds and bytes are those of finished artifacts, whichever run made them."""
+    """A stage over all videos of a run; one that failed counts at the stage where it did, and is missing nowhere.
+
+    Seconds and bytes are those of finished artifacts, whichever run made them.
+    """
 
     stage: str
     done: int
@@ -61,7 +64,7 @@ def run_status(store: Store, run: str | None) -> RunStatus:
             StageStatus(
                 stage=stage.name,
                 done=len(past),
-                missing=len(set(videos) - past - broken),
+                missing=len(set(videos) - past - set(failed)),
                 failed=len(broken),
                 seconds=round(sum(manifest.seconds for manifest in manifests if manifest), 2),
                 bytes=sum(manifest.bytes for manifest in manifests if manifest),
