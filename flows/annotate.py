@@ -119,7 +119,7 @@ def index_group(context: Context, group: Group) -> Group:
     known = read_digests(context.store, group)
     digests = _each(
         context,
-        [(source.uri, "index", work.digest_video, (source, known.get(source.uri))) for source in group.sources],
+        [(source.uri, "index", work.digest_video, (source, known.get(source.uri), context.engine.verify)) for source in group.sources],
         index.STAGE.resources,
     )
     plans, failures = [], []
@@ -224,7 +224,11 @@ def _transient(subject: Any, stage: str, error: Exception) -> Failure:
     """A failure that another run may not meet."""
     source = subject.source if isinstance(subject, VideoPlan) else subject
     video = video_id(source.uri)
-    return Failure(video, source.uri, stage, f"{type(error).__name__}: {error}", False, shard_of(video))
+    if isinstance(error, FileNotFoundError):
+        message = f"{source.uri} is not there"
+    else:
+        message = f"{source.uri}: {type(error).__name__}: {error}"
+    return Failure(video, source.uri, stage, message, False, shard_of(video))
 
 
 def _after(context: Context, group: Group, results: Mapping[str, Any]) -> Group:

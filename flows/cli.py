@@ -142,7 +142,7 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
         for source in group.sources:
             videos += 1
             try:
-                digest = digest_video(source, known.get(source.uri))
+                digest = digest_video(source, known.get(source.uri), chosen.engine.verify)
                 plans.append(plan_video(store, source, digest.content_sha256, params))
             except OSError as error:
                 unreadable.append(f"{source.uri}: {error}")

@@ -40,6 +40,7 @@ class Engine(BaseModel):
     chunk_frames: int = Field(128, ge=1, description="sampled frames that are committed together")
     retries: int = Field(2, ge=0, description="further attempts after a transient error, such as a dying worker")
     max_failures: int | None = Field(None, ge=0, description="stop after more failed videos than this (default: never)")
+    verify: bool = Field(False, description="read every video again, even where size and change time are those of last time")
     retry_failed: bool = Field(False, description="try videos again that failed for good, such as broken files")
 
 

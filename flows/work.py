@@ -32,7 +32,7 @@ class Digest:
     content_sha256: str
 
 
-def digest_video(source: Source, known: Digest | None, verify: bool = False) -> Digest:
+def digest_video(source: Source, known: Digest | None, verify: bool) -> Digest:
     """Digest of a video's content; a known one stands while size and change time are the same, unless `verify`."""
     current = fingerprint(source)
     if known is not None and known.fingerprint == current and not verify:
