@@ -88,7 +88,8 @@ def annotate(
     runs.start_run(store, run, _facts(input, chosen))
     tables.create_tables(store)
     groups = make_groups(sources)
-    with connect(engine.dask, engine.workers) as client, Progress(client, len(sources), quiet=quiet) as progress:
+    videos = [source.video_id for source in sources]
+    with connect(engine.dask, engine.workers) as client, Progress(client, videos, quiet=quiet) as progress:
         context = Context(client, store, run, stage_params(chosen), engine, progress)
         steps, published = [], []
         for group in groups:
@@ -97,8 +98,12 @@ def annotate(
             tracked = _submit(track_group, group.name, context, annotated)
             published.append(_submit(publish_group, group.name, context, tracked))
             steps += [indexed, annotated, tracked, published[-1]]
-        for step in steps:
-            step.result()  # in order, so that what went wrong is raised, and not what could not start because of it
+        try:
+            for step in steps:
+                step.result()  # in order, so that what went wrong is raised, and not what could not start because of it
+        except TooManyFailuresError as error:
+            runs.end_run(store, run, {"stopped": str(error), "seconds": round(time.perf_counter() - began, 1)})
+            raise
         finished: list[Group] = [future.result() for future in published]
     summary = Summary(
         run=run,
@@ -119,7 +124,10 @@ def index_group(context: Context, group: Group) -> Group:
     known = read_digests(context.store, group)
     digests = _each(
         context,
-        [(source.uri, "index", work.digest_video, (source, known.get(source.uri), context.engine.verify)) for source in group.sources],
+        [
+            (source.uri, "index", work.digest_video, (source, known.get(source.uri), context.engine.verify))
+            for source in group.sources
+        ],
         index.STAGE.resources,
     )
     plans, failures = [], []
@@ -139,15 +147,15 @@ def index_group(context: Context, group: Group) -> Group:
             work.forget_failure(context.store, plan)
         elif group.missing[plan.video] and (remembered := work.remembered_failure(plan)):
             failures.append(remembered)
-    group = group.with_failures(failures)
-    started = [plan for plan in group.plans if group.missing[plan.video]]
-    unfailed = [plan for plan in started if plan.video not in {failure.video for failure in group.failures}]
+    group = _after(context, group, {failure.video: failure for failure in failures})
+    failed = {failure.video for failure in group.failures}
+    unfailed = [plan for plan in group.plans if group.missing[plan.video] and plan.video not in failed]
     counts = _each(
         context, [(plan.video, "index", work.index_video, (plan,)) for plan in unfailed], index.STAGE.resources
     )
     frames = {video: count for video, count in counts.items() if not isinstance(count, Failure)}
     for video, count in frames.items():
-        context.progress.expect(count, group.missing[video])
+        context.progress.expect(video, count, group.missing[video])
     return replace(_after(context, group, counts), frames=frames)
 
 
@@ -166,6 +174,8 @@ def networks_group(context: Context, group: Group) -> Group:
                 (f"{plan.video}:{start}", names[0], work.run_networks, arguments)
             )
     done = _each(context, calls[True], Resources(gpus=1)) | _each(context, calls[False], Resources(cpus=1))
+    for plan in group.lacking("networks"):
+        context.progress.finished(plan.video, [stage.name for stage in STEPS["networks"]])
     return _after(context, group, done)
 
 
@@ -179,7 +189,9 @@ def track_group(context: Context, group: Group) -> Group:
 def publish_group(context: Context, group: Group) -> Group:
     """Join what lacks it, then merge the group's videos and failures into the published tables."""
     group = _step(context, group, "publish", work.run_publish, STEPS["publish"][0].resources)
-    changed = merge(context.store, context.run, group.shard, group.finished(), group.failures)
+    changed, damaged = merge(context.store, context.run, group.shard, group.finished(), group.failures)
+    group = group.with_failures(damaged)
+    runs.write_failures(context.store, context.run, group.name, group.failures)
     context.progress.published(len(group.sources))
     return replace(group, changed=changed)
 
@@ -192,10 +204,12 @@ def _submit(step: Any, name: str, context: Context, group: Group | PrefectFuture
 def _step(
     context: Context, group: Group, step: str, function: Callable[..., int | Failure], resources: Resources
 ) -> Group:
-    calls = [
-        (plan.video, step, function, (plan, context.engine.chunk_frames)) for plan in group.lacking(step)
-    ]
-    return _after(context, group, _each(context, calls, resources))
+    plans = group.lacking(step)
+    calls = [(plan.video, step, function, (plan, context.engine.chunk_frames)) for plan in plans]
+    results = _each(context, calls, resources)
+    for plan in plans:
+        context.progress.finished(plan.video, [stage.name for stage in STEPS[step]])
+    return _after(context, group, results)
 
 
 def _each(context: Context, calls: Sequence[_Call], resources: Resources) -> dict[str, Any]:
@@ -224,20 +238,20 @@ def _transient(subject: Any, stage: str, error: Exception) -> Failure:
     """A failure that another run may not meet."""
     source = subject.source if isinstance(subject, VideoPlan) else subject
     video = video_id(source.uri)
-    if isinstance(error, FileNotFoundError):
-        message = f"{source.uri} is not there"
-    else:
-        message = f"{source.uri}: {type(error).__name__}: {error}"
+    message = f"{source.uri}: {type(error).__name__}: {error}"
     return Failure(video, source.uri, stage, message, False, shard_of(video))
 
 
 def _after(context: Context, group: Group, results: Mapping[str, Any]) -> Group:
     """The group after a step; stops the run where too many videos have failed."""
     failures = {result.video: result for result in results.values() if isinstance(result, Failure)}
+    group = group.with_failures(list(failures.values()))
     limit = context.engine.max_failures
     if limit is not None and context.progress.failed(len(failures)) > limit:
-        raise TooManyFailuresError(f"more than {limit} videos failed; the last: {next(iter(failures.values())).message}")
-    return group.with_failures(list(failures.values()))
+        merge(context.store, context.run, group.shard, [], group.failures)
+        runs.write_failures(context.store, context.run, group.name, group.failures)
+        raise TooManyFailuresError(f"more than {limit} videos failed; the last: {group.failures[-1].message}")
+    return group
 
 
 def _facts(input_: str, chosen: Any) -> dict[str, Any]:

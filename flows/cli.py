@@ -17,7 +17,8 @@ from rich.table import Table
 from flows.errors import ClusterError, ServerError, TooManyFailuresError
 from flows.options import option_name, with_settings
 from flows.settings import SettingsError, load_settings, stage_params
-from storage.runs import split_address
+from storage.artifacts import DamagedArtifactError
+from storage.runs import Failure, split_address
 from storage.schemas import PUBLISHED, describe, description_of, name_of, unit_of
 from storage.sources import InputError
 from storage.store import Store, StoreError
@@ -56,7 +57,16 @@ def main() -> None:
         app()
     except (SettingsError, InputError, StoreError, ClusterError) as error:
         sys.exit(_say(error, USAGE))
-    except (TooManyFailuresError, ServerError) as error:
+    except (TooManyFailuresError, ServerError, DamagedArtifactError) as error:
+        sys.exit(_say(error, SOME_FAILED))
+    except OSError as error:  # a full disk, a network that is down, rights
+        sys.exit(_say(error, SOME_FAILED))
+    except Exception as error:
+        from botocore.exceptions import BotoCoreError
+        from deltalake.exceptions import DeltaError
+
+        if not isinstance(error, BotoCoreError | DeltaError):
+            raise  # a bug of ours: all of it helps
         sys.exit(_say(error, SOME_FAILED))
 
 
@@ -141,11 +151,11 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
         plans = []
         for source in group.sources:
             videos += 1
-            try:
-                digest = digest_video(source, known.get(source.uri), chosen.engine.verify)
+            digest = digest_video(source, known.get(source.uri), chosen.engine.verify)
+            if isinstance(digest, Failure):
+                unreadable.append(digest.message)
+            else:
                 plans.append(plan_video(store, source, digest.content_sha256, params))
-            except OSError as error:
-                unreadable.append(f"{source.uri}: {error}")
         for missing in with_missing(group, plans, store).missing.values():
             for stage in missing:
                 counts[stage] += 1
@@ -154,7 +164,7 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
         table.add_row(stage, str(videos - len(unreadable) - count), str(count))
     console.print(table)
     for line in unreadable:
-        console.print(f"[red]cannot be read[/] {escape(line)}", highlight=False)
+        console.print(f"[red]would fail[/]: {escape(line)}", highlight=False)
 
 
 @app.command()
@@ -174,7 +184,7 @@ def status(uri: Address, as_json: AsJson = False) -> None:
         table.add_row(stage.stage, *counts, f"{stage.seconds:.1f}", f"{stage.bytes / 1e6:.2f}")
     console.print(table)
     for failure in found.failures:
-        console.print(f"[red]failed[/] at {failure['stage']}: {escape(failure['message'])}", highlight=False)
+        console.print(f"[red]failed[/] at {failure.stage}: {escape(failure.message)}", highlight=False)
 
 
 @app.command(name="describe")

@@ -54,7 +54,13 @@ def connect(address: str | None, workers: int) -> Iterator[Client]:
 
 def _local(workers: int) -> LocalCluster:
     cpus = max(1, runtime.cores() // workers)
-    config.set({"distributed.worker.memory.terminate": False, "distributed.scheduler.allowed-failures": 3})
+    workers_environment = {
+        "OMP_NUM_THREADS": 1,
+        "MKL_NUM_THREADS": 1,
+        "OPENBLAS_NUM_THREADS": 1,
+        "DASK_LOGGING__DISTRIBUTED": "critical",  # what went wrong is said by the run, once, and not by every worker
+    }
+    config.set({"distributed.nanny.pre-spawn-environ": workers_environment, "distributed.scheduler.allowed-failures": 3})
     logging.getLogger("distributed").setLevel(logging.ERROR)
     return LocalCluster(
         n_workers=workers,

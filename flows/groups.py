@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 from flows.work import Digest
 from storage.artifacts import closed_keys
@@ -94,10 +95,14 @@ def file_name(uri: str) -> str:
 
 def sources_for(input_: str, store: Store) -> list[Source]:
     """The videos that `input_` names, without overlays and whatever else lies in the store itself; InputError where none are."""
-    sources = [source for source in find_sources(input_) if not source.uri.startswith(f"{store.root}/")]
+    sources = [source for source in find_sources(input_) if not _resolved(source.uri).startswith(f"{store.root}/")]
     if not sources:
         raise InputError(f"{input_}: all its videos lie in the output {store.root}; name the videos to annotate")
     return sources
+
+
+def _resolved(uri: str) -> str:
+    return uri if "://" in uri else str(Path(uri).resolve())
 
 
 def make_groups(sources: Sequence[Source]) -> list[Group]:

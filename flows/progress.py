@@ -26,12 +26,15 @@ class Progress:
     computed   frames that this run computed, by stage
     """
 
-    def __init__(self, client: Client, videos: int, *, quiet: bool) -> None:
+    def __init__(self, client: Client, videos: Collection[str], *, quiet: bool) -> None:
         self.computed: Counter[str] = Counter()
         self._client = client
         self._lock = threading.Lock()
         self._failed = 0
         self._expected: Counter[str] = Counter()
+        self._frames: dict[str, int] = {}  # of a video
+        self._reported: Counter[tuple[str, str]] = Counter()  # frames of a video and stage
+        self._ours = frozenset(videos)  # other runs may work on the same cluster
         self._console = Console(stderr=True, quiet=quiet)
         self._bars = Bars(
             TextColumn("{task.description:>9}"),
@@ -43,7 +46,7 @@ class Progress:
             console=self._console,
             disable=quiet or not self._console.is_terminal,
         )
-        self._videos = self._bars.add_task("videos", total=videos, unit="videos", speed="")
+        self._videos = self._bars.add_task("videos", total=len(videos), unit="videos", speed="")
         self._stages: dict[str, TaskID] = {}
         self._next_line = time.monotonic() + _LINE_SECONDS
 
@@ -58,14 +61,24 @@ class Progress:
         self._bars.stop()
         self._client.unsubscribe_topic(PROGRESS_TOPIC)
 
-    def expect(self, frames: int, stages: Collection[str]) -> None:
+    def expect(self, video: str, frames: int, stages: Collection[str]) -> None:
         """A video is indexed: so many frames will go through these stages."""
         with self._lock:
+            self._frames[video] = frames
             for stage in (stage.name for stage in PIPELINE if stage.name in stages and stage.inputs):
                 if stage not in self._stages:
                     self._stages[stage] = self._bars.add_task(stage, total=0, unit="frames", speed="")
                 self._expected[stage] += frames
                 self._bars.update(self._stages[stage], total=self._expected[stage])
+
+    def finished(self, video: str, stages: Collection[str]) -> None:
+        """A video is through these stages: frames that were there already, or were given up, are left no longer."""
+        with self._lock:
+            for stage in (stage for stage in stages if stage in self._stages and video in self._frames):
+                left = self._frames[video] - self._reported[video, stage]
+                if left > 0:
+                    self._bars.advance(self._stages[stage], left)
+                    self._reported[video, stage] += left
 
     def published(self, videos: int) -> None:
         """A group of videos is through."""
@@ -78,9 +91,12 @@ class Progress:
             return self._failed
 
     def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
-        stage, frames = event[1]["stage"], event[1]["frames"]
+        video, stage, frames = event[1]["video"], event[1]["stage"], event[1]["frames"]
+        if video not in self._ours:
+            return
         with self._lock:
             self.computed[stage] += frames
+            self._reported[video, stage] += frames
             if stage in self._stages:
                 bar = self._stages[stage]
                 self._bars.advance(bar, frames)

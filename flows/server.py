@@ -46,7 +46,8 @@ def prefect_server() -> Iterator[Callable[[], None]]:
     url = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-c", _START, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        # In a session of its own: Ctrl-C must reach the flow, which still reports to this server, and not the server.
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
             with temporary_settings({PREFECT_API_URL: url}):
                 yield lambda: _wait(process, url, log)
@@ -60,9 +61,10 @@ def prefect_server() -> Iterator[Callable[[], None]]:
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
     end = time.monotonic() + _SECONDS
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < end and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2):
+            with direct.open(f"{url}/health", timeout=2):
                 return
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             time.sleep(0.05)

@@ -6,6 +6,7 @@ section a stage and one named `engine`), and that over the defaults.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,8 +84,12 @@ def load_settings(options: Mapping[str, Mapping[str, Any]], file: Path | None = 
             from_file = tomllib.loads(file.read_text())
         except OSError as error:
             raise SettingsError(f"cannot read the settings file {file}: {error.strerror}") from error
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"the settings file {file} is not TOML: {error}") from error
+    sections = [f"TKM_{name.upper()}__" for name in _SECTIONS]
+    for variable in os.environ:
+        if variable.startswith("TKM_") and not variable.upper().startswith(tuple(sections)):
+            raise SettingsError(f"{variable}: there is no such setting; variables begin with {', '.join(sections)}")
     try:
         make: Any = Settings
         return make(**options, _file=from_file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from storage import runs, tables
+from storage import runs
 from storage.artifacts import Artifact, closed_keys
 from storage.store import Store
 from tasks.pipeline import PIPELINE
@@ -37,7 +37,7 @@ class RunStatus:
     ended: dict[str, Any] | None
     videos: int
     stages: tuple[StageStatus, ...]
-    failures: tuple[dict[str, Any], ...]
+    failures: tuple[runs.Failure, ...]
 
 
 def run_status(store: Store, run: str | None) -> RunStatus:
@@ -48,9 +48,9 @@ def run_status(store: Store, run: str | None) -> RunStatus:
     run = runs.find_run(store, run)
     started, ended = runs.read_facts(store, run)
     plan = runs.read_plan(store, run).to_pandas()
-    videos = sorted(plan["video"].unique())
-    failures = [row for row in tables.read(store, "failures").to_pylist() if row["run"] == run]
-    failed = {row["video"]: row["stage"] for row in failures}
+    failures = runs.read_failures(store, run)
+    failed = {failure.video: failure.stage for failure in failures}
+    videos = sorted(set(plan["video"]) | set(failed))
     stages = []
     past: set[str] = set()  # videos that a later stage has finished
     for stage in reversed(PIPELINE):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from distributed import get_worker
@@ -19,8 +20,10 @@ from storage.store import Store
 from storage.video import VideoError
 from tasks.execute import Report, run_frames, run_in_order, run_index, timeline
 from tasks.pipeline import PIPELINE, STEPS
-from tasks.plan import VideoPlan
+from tasks.plan import VideoPlan, shard_of
 from tasks.stage import Stage
+
+_REPAIRS = 8  # damage found one after the other that one attempt repairs
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,24 @@ class Digest:
     content_sha256: str
 
 
-def digest_video(source: Source, known: Digest | None, verify: bool) -> Digest:
-    """Digest of a video's content; a known one stands while size and change time are the same, unless `verify`."""
-    current = fingerprint(source)
-    if known is not None and known.fingerprint == current and not verify:
-        return known
-    return Digest(source.uri, current, content_digest(source))
+def digest_video(source: Source, known: Digest | None, verify: bool) -> Digest | Failure:
+    """Digest of a video's content; a known one stands while size and change time are the same, unless `verify`.
+
+    A video that is not there, or not ours to read, is a Failure that another run may not meet: trying at once is no use.
+    """
+    try:
+        current = fingerprint(source)
+        if known is not None and known.fingerprint == current and not verify:
+            return known
+        return Digest(source.uri, current, content_digest(source))
+    except FileNotFoundError:
+        return _unread(source, "is not there")
+    except PermissionError:
+        return _unread(source, "may not be read; check its rights or the credentials")
+
+
+def _unread(source: Source, why: str) -> Failure:
+    return Failure(source.video_id, source.uri, "index", f"{source.uri} {why}", False, shard_of(source.video_id))
 
 
 def index_video(plan: VideoPlan) -> int | Failure:
@@ -91,7 +106,8 @@ def remembered_failure(plan: VideoPlan) -> Failure | None:
             facts: Mapping[str, str] = json.loads(plan.store.read(failure_name(plan, stage.name)))
         except FileNotFoundError:
             continue
-        return Failure(plan.video, plan.source.uri, stage.name, facts["message"], True, plan.shard)
+        message = facts["message"].replace(facts["uri"], plan.source.uri)  # the same content may have had another name
+        return Failure(plan.video, plan.source.uri, stage.name, message, True, plan.shard)
     return None
 
 
@@ -104,11 +120,13 @@ def forget_failure(store: Store, plan: VideoPlan) -> None:
 def _guarded(plan: VideoPlan, stage: str, work: Callable[[], int], chunk_frames: int = 128) -> int | Failure:
     """Run, turning a video's own fault into a remembered Failure; a damaged input is computed again, then the work."""
     try:
-        try:
-            return work()
-        except DamagedArtifactError:
-            _repair(plan, stage, chunk_frames)
-            return work()
+        for _ in range(_REPAIRS):
+            try:
+                return work()
+            except DamagedArtifactError:
+                with suppress(DamagedArtifactError):  # what is repaired may rest on more damage: next time round
+                    _repair(plan, stage, chunk_frames)
+        return work()
     except VideoError as error:
         failure = Failure(plan.video, plan.source.uri, stage, str(error), True, plan.shard)
         plan.store.write(failure_name(plan, stage), json.dumps(asdict(failure), indent=1).encode())

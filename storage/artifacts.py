@@ -27,7 +27,7 @@ from storage.store import Store
 
 
 class DamagedArtifactError(RuntimeError):
-    """A part's bytes are not those that were committed; the chunk has been withdrawn and is computed again."""
+    """What was committed is not there any more; the damaged chunks are withdrawn, and the next attempt computes them again."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,17 @@ class Artifact:
 
     def chunks(self) -> list[Chunk]:
         """Committed chunks in frame order, without overlap; of overlapping ones (two runs at once) the earlier start stays."""
-        manifest = self.manifest()
-        if manifest:
-            return list(manifest.chunks)
-        names = self.store.list(self._chunks_prefix)
-        found = sorted((Chunk.from_json(json.loads(self.store.read(name))) for name in names), key=lambda c: (c.start, -c.stop))
+        while True:
+            manifest = self.manifest()
+            if manifest:
+                return list(manifest.chunks)
+            try:
+                names = self.store.list(self._chunks_prefix)
+                found = [Chunk.from_json(json.loads(self.store.read(name))) for name in names]
+                break
+            except FileNotFoundError:  # closed, or withdrawn, by another worker between listing and reading
+                continue
+        found.sort(key=lambda chunk: (chunk.start, -chunk.stop))
         chosen: list[Chunk] = []
         for chunk in found:
             if not chosen or chunk.start >= chosen[-1].stop:
@@ -189,19 +195,22 @@ class Artifact:
     def read_span(self, start: int, stop: int, frames: NDArray[np.int64], chunks: list[Chunk]) -> pa.Table:
         """Rows of the sampled frames [start, stop) from committed chunks (of `chunks()`), in frame order.
 
-        `frames` (T,) int64 holds the numbers of all sampled frames. Every part's digest is checked:
-        DamagedArtifactError names the part that does not match, after withdrawing its chunk.
+        `frames` (T,) int64 holds the numbers of all sampled frames. Every part's digest is checked: DamagedArtifactError
+        names the part that does not match, after withdrawing what is damaged, or the frames that no chunk holds.
         """
-        tables = []
+        tables, reached = [], start
         for chunk in chunks:
-            if chunk.stop <= start or chunk.start >= stop:
+            if chunk.stop <= start or chunk.start >= stop or chunk.start > reached:
                 continue
+            reached = chunk.stop
             table = self._read_part(chunk, chunk.part)
             if chunk.start < start or chunk.stop > stop:
                 frame = table["frame"]
                 wanted = pc.and_(pc.greater_equal(frame, frames[start]), pc.less_equal(frame, frames[stop - 1]))
                 table = table.filter(wanted)
             tables.append(table)
+        if reached < stop:
+            raise DamagedArtifactError(f"{self.stage}/{self.key} lacks the sampled frames from {reached} of [{start}, {stop})")
         return pa.concat_tables(tables)
 
     def state_before(self, start: int) -> pa.Table | None:
@@ -218,9 +227,13 @@ class Artifact:
         except FileNotFoundError:
             damage = "is missing"
         if damage:
-            self.withdraw([chunk])
+            self.withdraw([chunk, *(other for other in self.chunks() if self._is_cut(other))])
             raise DamagedArtifactError(f"{part.name} {damage}; its chunk was withdrawn and the next attempt computes it again")
         return pq.read_table(BytesIO(data))
+
+    def _is_cut(self, chunk: Chunk) -> bool:
+        """Whether a part of the chunk is missing or of another size, which no reading is needed to see."""
+        return any(self.store.size(part.name) != part.bytes for part in (chunk.part, chunk.state) if part)
 
     def withdraw(self, damaged: Iterable[Chunk]) -> None:
         """Take chunks back: the artifact is open again, its other chunks stay committed."""

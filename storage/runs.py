@@ -2,15 +2,17 @@
 
 started.json         settings, input and versions, written before anything else
 plan-<group>.parquet the keys a group of videos relies on, written before its first stage
+failures-<group>.json the videos of a group that failed in this run
 ended.json           what came of it; missing while the run goes on, and after it was killed
 """
 
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
@@ -21,6 +23,8 @@ import pyarrow.parquet as pq
 from storage.artifacts import parquet_bytes
 from storage.schemas import PLAN
 from storage.store import Store, StoreError
+
+_RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,8 @@ def new_run() -> str:
 
 def split_address(address: str) -> tuple[str, str | None]:
     """Root and run of `URI` or `URI@RUN`. An @ inside a folder's name stays part of the root."""
-    root, at, run = address.rpartition("@")
-    if at and "/" not in run:
-        return root, run
-    return address, None
+    root, _, run = address.rpartition("@")
+    return (root, run) if root and _RUN.fullmatch(run) else (address, None)
 
 
 def start_run(store: Store, run: str, facts: Mapping[str, Any]) -> None:
@@ -57,6 +59,19 @@ def write_plan(store: Store, run: str, group: str, rows: Sequence[Mapping[str, A
     """Record the artifacts that a group of videos relies on (columns of schemas.PLAN)."""
     table = pa.Table.from_pylist(list(rows), schema=PLAN)
     store.write(f"runs/{run}/plan-{group}.parquet", parquet_bytes(table))
+
+
+def write_failures(store: Store, run: str, group: str, failures: Sequence[Failure]) -> None:
+    """Record the videos of a group that failed, if any did."""
+    if failures:
+        data = json.dumps([asdict(failure) for failure in failures], indent=1).encode()
+        store.write(f"runs/{run}/failures-{group}.json", data)
+
+
+def read_failures(store: Store, run: str) -> list[Failure]:
+    """The videos that failed in a run."""
+    names = [name for name in store.list(f"runs/{run}") if name.split("/")[-1].startswith("failures-")]
+    return [Failure(**row) for name in names for row in json.loads(store.read(name))]
 
 
 def end_run(store: Store, run: str, facts: Mapping[str, Any]) -> None:

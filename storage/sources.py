@@ -78,6 +78,8 @@ def find_sources(input: str) -> list[Source]:
 
     Raises InputError if there is nothing of that name or no video in it.
     """
+    if not input.strip():
+        raise InputError("the input is empty; give a video, a folder, a glob, or a .txt, .csv or .parquet list of URIs.")
     fs, path = _filesystem(input)
     fs.invalidate_cache()  # a listing that this process made earlier may be out of date
     if fs.isdir(path):

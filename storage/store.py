@@ -30,9 +30,16 @@ class Store:
     def __post_init__(self) -> None:
         if not self.root:
             raise StoreError("the output address is empty; give a folder or a URL such as s3://bucket/path")
-        if "://" not in self.root:
-            object.__setattr__(self, "root", str(Path(self.root).expanduser().resolve()))
-        object.__setattr__(self, "root", self.root.rstrip("/"))
+        root = self.root.removeprefix("file://")
+        if "://" not in root:
+            root = str(Path(root).expanduser().resolve())
+            if Path(root).is_file():
+                raise StoreError(f"{root} is a file; give a folder, new or of an earlier run")
+        object.__setattr__(self, "root", root.rstrip("/"))
+        try:
+            fsspec.get_filesystem_class(fsspec.utils.get_protocol(root))
+        except (ValueError, ImportError) as error:
+            raise StoreError(f"{root} cannot be opened: {error}") from error
 
     @cached_property
     def _fs(self) -> Any:
@@ -88,10 +95,6 @@ class Store:
     def read(self, name: str) -> bytes:
         """All bytes of an object. FileNotFoundError where there is none."""
         return bytes(self._fs.cat_file(self.path(name)))
-
-    def exists(self, name: str) -> bool:
-        """Whether there is such an object."""
-        return bool(self._fs.exists(self.path(name)))
 
     def size(self, name: str) -> int | None:
         """Bytes of an object, None where there is none."""

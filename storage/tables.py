@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -110,7 +111,8 @@ def _compact(store: Store, name: str, shard: int) -> None:
     table = open_table(store, name)
     partition: list[Any] = [("shard", "=", str(shard))]
     if table is not None and len(table.file_uris(file_pruning_predicate=partition)) > _FILES_A_SHARD:
-        _until_committed(lambda: table.optimize.compact(partition_filters=partition, writer_properties=_WRITER))
+        with suppress(CommitFailedError):  # another writer was here, and compacts in its turn
+            table.optimize.compact(partition_filters=partition, writer_properties=_WRITER)
 
 
 def _until_committed(write: Callable[[], object]) -> None:

@@ -244,7 +244,7 @@ def _decode_images(source: Source, info: VideoInfo, wanted: Int) -> Iterator[tup
     paths = image_paths(source)
     for number in wanted.tolist():
         if number >= len(paths):
-            raise VideoError(f"{source.uri} holds {len(paths)} images now, fewer than the {len(info)} before.")
+            raise OSError(f"{source.uri} holds {len(paths)} images now, fewer than the {len(info)} before.")
         image = _read_image(source, paths[number])
         _check_size(paths[number], image, info)
         yield number, image

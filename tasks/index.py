@@ -11,7 +11,7 @@ from storage.schemas import FRAMES_INDEX
 from storage.sources import Source
 from storage.video import VideoError, probe
 from tasks.stage import Params, Resources, Stage
-from tkm.sampling import sample
+from tkm.sampling import check_sampling, sample
 
 
 class IndexParams(Params):
@@ -20,16 +20,12 @@ class IndexParams(Params):
     fps: float | None = Field(None, gt=0, description="sample this many frames a second of video (default: all)")
     every: int = Field(1, ge=1, description="sample every Nth frame")
     frames: str | None = Field(
-        None, pattern=r"^\d*:\d*$", description="sample frames A:B only, B not included; either may be left out"
+        None, pattern=r"^[0-9]*:[0-9]*$", description="sample frames A:B only, B not included; either may be left out"
     )
 
     @model_validator(mode="after")
     def _sampling_is_clear(self) -> IndexParams:
-        if self.fps is not None and self.every != 1:
-            raise ValueError("fps and every both choose how densely to sample; give one of them")
-        start, stop = self.frame_range()
-        if stop is not None and stop <= (start or 0):
-            raise ValueError(f"frames {self.frames} holds no frame; give A:B with A < B")
+        check_sampling(self.fps, self.every, self.frame_range())
         return self
 
     def frame_range(self) -> tuple[int | None, int | None]:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from storage import runs, tables
-from storage.artifacts import Artifact
+from storage.artifacts import Artifact, DamagedArtifactError
 from storage.schemas import FAILURES, FRAMES, POSES, TRACKS, VIDEOS
 from storage.store import Store
 from tasks import index, publish
@@ -70,29 +70,44 @@ def published_rows(store: Store, run: str, finished: Finished) -> dict[str, pa.T
     }
 
 
-def merge(store: Store, run: str, shard: int, finished: Sequence[Finished], failed: Sequence[runs.Failure]) -> int:
-    """Bring the published tables of one shard up to date; number of videos whose rows changed."""
-    published = tables.read(store, "videos", videos=[f.video for f in finished], columns=["video", "publish_key", "uri"])
+def merge(
+    store: Store, run: str, shard: int, finished: Sequence[Finished], failed: Sequence[runs.Failure]
+) -> tuple[int, list[runs.Failure]]:
+    """Bring the published tables of one shard up to date.
+
+    Returns the number of videos whose rows changed, and those whose artifacts turned out to be damaged.
+    """
+    published = tables.read(store, "videos", videos=[video.video for video in finished], columns=["video", "publish_key"])
     current = {row["video"]: row["publish_key"] for row in published.to_pylist()}
     changed = [video for video in finished if current.get(video.video) != video.publish_key]
-    if changed:
-        rows = [published_rows(store, run, video) for video in changed]
-        joined = {name: pa.concat_tables([row[name] for row in rows]).unify_dictionaries() for name in rows[0]}
-        tables.replace_videos(store, shard, [video.video for video in changed], joined)
+    rows: dict[str, dict[str, pa.Table]] = {}
+    damaged: list[runs.Failure] = []
+    for video in changed:
+        try:
+            rows[video.video] = published_rows(store, run, video)
+        except (DamagedArtifactError, FileNotFoundError) as error:
+            message = f"{video.uri}: {error}; run again"
+            damaged.append(runs.Failure(video.video, video.uri, publish.STAGE.name, message, False, shard))
+    if rows:
+        parts = list(rows.values())
+        joined = {name: pa.concat_tables([part[name] for part in parts]).unify_dictionaries() for name in parts[0]}
+        tables.replace_videos(store, shard, list(rows), joined)
+    gone = {failure.video for failure in damaged}
+    finished, failed = [video for video in finished if video.video not in gone], [*failed, *damaged]
     known = set(tables.read(store, "failures", columns=["video"])["video"].to_pylist())
     seen = {video.video for video in finished if video.video in known} | {failure.video for failure in failed}
     if seen:
         rows_failed = pa.Table.from_pylist([{**asdict(failure), "run": run} for failure in failed], schema=FAILURES)
         tables.replace_videos(store, shard, seen, {"failures": rows_failed})
-    return len(changed)
+    return len(rows), damaged
 
 
-def finished_of_run(store: Store, run: str) -> Iterable[Finished]:
-    """The videos of a run whose last stage is whole."""
+def finished_of_run(store: Store, run: str, wanted: Collection[str] | None = None) -> Iterable[Finished]:
+    """The videos of a run, all or those wanted, whose last stage is whole."""
     videos: dict[str, dict[str, Any]] = {}
     for row in runs.read_plan(store, run).to_pylist():
         videos.setdefault(row["video"], row)[f"{row['stage']}_key"] = row["key"]
-    for row in videos.values():
+    for row in (row for video, row in videos.items() if wanted is None or video in wanted):
         if Artifact(store, publish.STAGE.name, row["publish_key"]).manifest() is not None:
             yield Finished(**{name: row[name] for name in Finished.__dataclass_fields__})
 
@@ -106,8 +121,7 @@ def read_results(
     schema = {"videos": VIDEOS, "frames": FRAMES, "poses": POSES, "tracks": TRACKS}[name]
     rows = [
         published_rows(store, run, finished)[name]
-        for finished in finished_of_run(store, runs.find_run(store, run))
-        if videos is None or finished.video in videos
+        for finished in finished_of_run(store, runs.find_run(store, run), videos)
     ]
     table = pa.concat_tables(rows).unify_dictionaries() if rows else schema.empty_table()
     return table.select(columns) if columns else table

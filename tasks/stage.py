@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 class Params(BaseModel):
     """Parameters of a stage: frozen and validated. All of them are part of the artifact's key."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

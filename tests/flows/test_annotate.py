@@ -102,6 +102,41 @@ def test_a_tracking_parameter_runs_track_and_publish_only(dataset: tuple[Path, P
     assert states["publish"] == (2, 0, 0)
 
 
+def test_damaged_inputs_are_computed_again_and_change_nothing(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:
+    videos, original, _ = dataset
+    output = tmp_path / "out"
+    first = run(videos / "people.mp4", output, engine={"chunk_frames": 3})
+    parts = sorted((output / "artifacts" / "estimate").rglob("*.parquet"))
+    assert len(parts) == 4
+    parts[0].unlink()
+    parts[2].write_bytes(parts[2].read_bytes()[:-9])
+    flipped = bytearray(parts[3].read_bytes())
+    flipped[500] ^= 1
+    parts[3].write_bytes(flipped)
+    again = run(videos / "people.mp4", output, engine={"chunk_frames": 3}, suppress={"pnms_distance": 0.16})
+    assert (len(first.failures), len(again.failures)) == (0, 0)
+    assert again.frames["estimate"] == 9
+    columns = ["frame", "track_id", "nose_x", "left_ankle_y", "box_score"]
+    expected = published(original, "poses").query("video.str.startswith('people-')")[columns]
+    found = published(output, "poses")[columns]
+    order = ["frame", "track_id"]
+    assert found.sort_values(order, ignore_index=True).equals(expected.sort_values(order, ignore_index=True))
+
+
+def test_a_list_with_an_entry_that_is_not_there_finishes_the_rest(
+    dataset: tuple[Path, Path, Summary], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    videos, _, _ = dataset
+    (tmp_path / "list.csv").write_text(f"uri\nnowhere.mp4\n{videos}/people.mp4\n")
+    summary = run(tmp_path / "list.csv", tmp_path / "out")
+    assert [failure.message for failure in summary.failures] == [f"{tmp_path}/nowhere.mp4 is not there"]
+    assert summary.changed == 1
+    status = run_status(Store(str(tmp_path / "out")), None)
+    states = {stage.stage: (stage.done, stage.missing, stage.failed) for stage in status.stages}
+    assert (states["index"], states["publish"]) == ((1, 0, 1), (1, 0, 0))
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_renaming_and_adding_videos_computes_nothing_known(
     dataset: tuple[Path, Path, Summary], tmp_path: Path, demo_clip: Path
 ) -> None:

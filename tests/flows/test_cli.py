@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,9 @@ def tkm(*arguments: str, home: Path | None = None) -> subprocess.CompletedProces
         (["annotate", "deployments/demo", "-o", "out", "--settings", "nowhere.toml"], "nowhere.toml"),
         (["annotate", "deployments/demo"], "--output"),
         (["annotate", "deployments/demo", "-o", "out", "--no-such-option"], "--no-such-option"),
+        (["annotate", "deployments/demo", "-o", "README.md"], "README.md"),
+        (["annotate", "deployments/demo", "-o", "foo://x"], "foo"),
+        (["annotate", "", "-o", "out"], "empty"),
         (["status", "no-such-output"], "no-such-output"),
         (["show", "no-such-output"], "no-such-output"),
         (["render", "no-such-output"], "no-such-output"),
@@ -77,6 +82,28 @@ def test_annotate_then_look_at_the_results(tmp_path: Path) -> None:
     assert Path(rendered.stdout.strip()).stat().st_size > 10_000
     again = tkm(*command, home=home)
     assert "none, all was there" in again.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "flows.cli", "annotate", "deployments/demo/cam01.mp4", "-o", str(output)]
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
+    # a process group of its own, all of which is interrupted, as a terminal does
+    process = subprocess.Popen(
+        [*command, "--chunk-frames", "4"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not list(output.glob("chunks/suppress/*/*.json")):
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from there" in told
+    done = tkm(*command[3:], home=tmp_path / "prefect")
+    assert done.returncode == 0, done.stderr
+    assert "suppress 100" not in done.stdout, "the chunks that were finished are not computed again"
+    assert "track 100" in done.stdout
 
 
 @pytest.mark.slow

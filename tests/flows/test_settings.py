@@ -33,7 +33,7 @@ def test_options_win_over_environment_over_file_over_defaults(tmp_path: Path, mo
         ({"detect": {"score_threshold": "high"}}, "detect.score_threshold"),
         ({"detect": {"score_treshold": 0.5}}, "detect.score_treshold"),
         ({"index": {"fps": "2", "every": "3"}}, "fps and every"),
-        ({"index": {"frames": "9:3"}}, "9:3"),
+        ({"index": {"frames": "9:3"}}, "frames 9:3"),
         ({"index": {"frames": "abc"}}, "index.frames"),
         ({"engine": {"workers": 0}}, "engine.workers"),
         ({"engine": {"dask": "localhost"}}, "engine.dask"),

@@ -79,6 +79,27 @@ def test_a_span_crosses_chunks(artifact: Artifact, start: int, stop: int, expect
     assert artifact.read_span(start, stop, frames, artifact.chunks())["frame"].to_pylist() == expected
 
 
+def test_a_span_with_a_hole_is_never_taken_for_nobody_there(artifact: Artifact) -> None:
+    commit(artifact, 0, 4)
+    commit(artifact, 6, 8)
+    with pytest.raises(DamagedArtifactError, match="lacks"):
+        artifact.read_span(0, 8, np.arange(8), artifact.chunks())
+    with pytest.raises(DamagedArtifactError, match="lacks"):
+        artifact.read_span(5, 8, np.arange(8), artifact.chunks())
+    assert artifact.read_span(6, 8, np.arange(8), artifact.chunks()).num_rows == 2
+
+
+def test_every_missing_part_is_withdrawn_at_the_first_one(artifact: Artifact) -> None:
+    for low in range(0, 8, 2):
+        commit(artifact, low, low + 2)
+    artifact.close(8, **FACTS)
+    for n in (0, 2):
+        part_path(artifact, n).unlink()
+    with pytest.raises(DamagedArtifactError):
+        artifact.read()
+    assert [(chunk.start, chunk.stop) for chunk in artifact.chunks()] == [(2, 4), (6, 8)]
+
+
 def test_state_is_kept_with_the_chunk_it_follows(artifact: Artifact) -> None:
     state = pa.table({"track_id": [3]}).replace_schema_metadata({"next": "4"})
     artifact.commit(0, 2, rows(0, 1), state, seconds=0.1, device="cpu")

@@ -17,9 +17,7 @@ def test_what_is_written_is_read(store: Store) -> None:
     store.write("a/b/one", b"1")
     store.write("a/b/one", b"2")
     assert store.read("a/b/one") == b"2"
-    assert store.exists("a/b/one")
     assert store.size("a/b/one") == 1
-    assert not store.exists("a/b/two")
     assert store.size("a/b/two") is None
 
 
@@ -41,7 +39,7 @@ def test_delete_is_content_with_nothing(store: Store) -> None:
     store.write("x", b"1")
     store.delete("x")
     store.delete("x")
-    assert not store.exists("x")
+    assert store.size("x") is None
 
 
 def test_of_racing_writers_exactly_one_creates(tmp_path: Path) -> None:
@@ -86,7 +84,19 @@ def test_relative_and_absolute_folders_are_one_store(tmp_path: Path, monkeypatch
 def test_check_names_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StoreError, match="cannot write to"):
-        Store(str(tmp_path / "file")).check()
+        Store(str(tmp_path / "file" / "below")).check()
+
+
+def test_a_file_and_an_unknown_scheme_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StoreError, match="is a file"):
+        Store(str(tmp_path / "file"))
+    with pytest.raises(StoreError, match="foo"):
+        Store("foo://bucket/x")
+
+
+def test_a_file_url_is_the_folder(tmp_path: Path) -> None:
+    assert Store(f"file://{tmp_path}") == Store(str(tmp_path))
 
 
 def test_check_leaves_nothing_behind(tmp_path: Path) -> None:

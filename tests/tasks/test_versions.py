@@ -35,6 +35,9 @@ def facts(table: pa.Table) -> dict[str, Any]:
         if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
             numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
             found[field.name] = [float(np.nanmean(numbers)), float(np.nanstd(numbers))]
+            if not pa.types.is_floating(values.type):
+                place = np.arange(len(numbers))
+                found[field.name].append(float((numbers * np.cos(place)).sum()))  # tells one order from another
     return found
 
 
