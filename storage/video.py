@@ -77,13 +77,6 @@ class VideoInfo:
     def __len__(self) -> int:
         return len(self.pts_ns)
 
-    @property
-    def fps(self) -> float:
-        """Mean frames a second; IMAGES_FPS where there is a single frame."""
-        if len(self) < 2:
-            return float(IMAGES_FPS)
-        return (len(self) - 1) * 1e9 / float(self.pts_ns[-1] - self.pts_ns[0])
-
 
 def probe(source: Source) -> VideoInfo:
     """Size, rotation, and the time of every frame, exactly those that decoding the whole file gives.

@@ -2,7 +2,7 @@
 
 A ResNet's rows differ in their last bits between batch shapes, so every forward pass on one kind of device has one
 fixed, padded shape. On a CPU it is one row on one thread, and whole blocks of frames run side by side in as many
-threads as there are cores: as fast as larger batches (benchmarks/README.md), nothing is padded, and results do not depend
+threads as there are cores: no larger batch was faster, nothing is padded, and results do not depend
 on the number of cores.
 """
 
@@ -51,7 +51,7 @@ def keep_freed_memory() -> None:
     """Have glibc reuse freed tensors instead of returning them to the system, once a process; elsewhere nothing.
 
     Dask starts its workers with a trim threshold of 64 KB, under which every forward pass faults its memory in anew: half the
-    speed on two cores (`make bench` with MALLOC_TRIM_THRESHOLD_=65536 and without this call: 5.0 and 9.8 frames/s).
+    speed on two cores (benchmarks/README.md).
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
