@@ -122,9 +122,10 @@ def _run(input_: str, output: str, chosen: Any, quiet: bool) -> Any:
 
 def _summarise(summary: Any) -> None:
     computed = ", ".join(f"{stage} {count}" for stage, count in summary.frames.items() if count)
+    nothing = "none" if summary.failures else "none, all was there"
     console.print(
         f"\n{summary.videos} videos in {summary.seconds:.1f} s: {summary.changed} published, "
-        f"{len(summary.failures)} failed. Frames computed: {computed or 'none, all was there'}.",
+        f"{len(summary.failures)} failed. Frames computed: {computed or nothing}.",
         highlight=False,
     )
     for failure in summary.failures:
