@@ -6,7 +6,7 @@ class ClusterError(RuntimeError):
 
 
 class ServerError(RuntimeError):
-    """Prefect's server does not start; the message holds what it said."""
+    """Prefect's server does not start, or the configured one does not answer; the message says which and why."""
 
 
 class TooManyFailuresError(RuntimeError):

@@ -37,8 +37,9 @@ def prefect_server() -> Iterator[Callable[[], None]]:
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings  # a second's import, for those who need it only
 
-    if PREFECT_API_URL.value():
-        yield lambda: None
+    configured = PREFECT_API_URL.value()
+    if configured:
+        yield lambda: _check(configured)
         return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -57,6 +58,15 @@ def prefect_server() -> Iterator[Callable[[], None]]:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _check(url: str) -> None:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        trouble = client.api_healthcheck()
+    if trouble is not None:
+        raise ServerError(f"no Prefect server answers at {url}, which PREFECT_API_URL or your Prefect profile names: {trouble}")
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:

@@ -85,6 +85,15 @@ def test_annotate_then_look_at_the_results(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_prefect_server_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    done = tkm("annotate", "deployments/demo/cam01.mp4", "-o", str(tmp_path / "out"), home=tmp_path / "prefect")
+    assert done.returncode == 1
+    assert "http://127.0.0.1:9/api" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
 def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path: Path) -> None:
     output = tmp_path / "out"
     command = [sys.executable, "-m", "flows.cli", "annotate", "deployments/demo/cam01.mp4", "-o", str(output)]
