@@ -142,11 +142,12 @@ def index_group(context: Context, group: Group) -> Group:
         write_digests(context.store, group, {**known, **found})
     group = with_missing(group, plans, context.store)
     runs.write_plan(context.store, context.run, group.name, group.plan_rows())
+    remembered = context.store.list("failures").keys()
     for plan in plans:
         if context.engine.retry_failed:
-            work.forget_failure(context.store, plan)
-        elif group.missing[plan.video] and (remembered := work.remembered_failure(plan)):
-            failures.append(remembered)
+            work.forget_failure(plan, remembered)
+        elif group.missing[plan.video] and (failure := work.remembered_failure(plan, remembered)):
+            failures.append(failure)
     group = _after(context, group, {failure.video: failure for failure in failures})
     failed = {failure.video for failure in group.failures}
     unfailed = [plan for plan in group.plans if group.missing[plan.video] and plan.video not in failed]

@@ -6,7 +6,7 @@ Only plans and keys travel.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -16,7 +16,6 @@ from flows.cluster import PROGRESS_TOPIC
 from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure
 from storage.sources import Source, content_digest, fingerprint
-from storage.store import Store
 from storage.video import VideoError
 from tasks.execute import Report, run_frames, run_in_order, run_index, timeline
 from tasks.pipeline import PIPELINE, STEPS
@@ -99,22 +98,22 @@ def failure_name(plan: VideoPlan, stage: str) -> str:
     return f"failures/{stage}/{plan.keys[stage]}.json"
 
 
-def remembered_failure(plan: VideoPlan) -> Failure | None:
-    """The permanent failure of an earlier run on the same content and parameters."""
+def remembered_failure(plan: VideoPlan, remembered: Collection[str]) -> Failure | None:
+    """The permanent failure of an earlier run on the same content and parameters, if its name is among those `remembered`."""
     for stage in PIPELINE:
-        try:
-            facts: Mapping[str, str] = json.loads(plan.store.read(failure_name(plan, stage.name)))
-        except FileNotFoundError:
+        name = failure_name(plan, stage.name)
+        if name not in remembered:
             continue
+        facts: Mapping[str, str] = json.loads(plan.store.read(name))
         message = facts["message"].replace(facts["uri"], plan.source.uri)  # the same content may have had another name
         return Failure(plan.video, plan.source.uri, stage.name, message, True, plan.shard)
     return None
 
 
-def forget_failure(store: Store, plan: VideoPlan) -> None:
+def forget_failure(plan: VideoPlan, remembered: Collection[str]) -> None:
     """Let a video that failed for good be tried again."""
-    for stage in PIPELINE:
-        store.delete(failure_name(plan, stage.name))
+    for name in {failure_name(plan, stage.name) for stage in PIPELINE} & set(remembered):
+        plan.store.delete(name)
 
 
 def _guarded(plan: VideoPlan, stage: str, work: Callable[[], int], chunk_frames: int = 128) -> int | Failure:

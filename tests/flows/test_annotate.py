@@ -165,6 +165,17 @@ def test_replaced_content_is_noticed(dataset: tuple[Path, Path, Summary], tmp_pa
     assert (published(output, "videos").frames == 12).all()
 
 
+def test_a_failed_video_is_tried_again_on_request_only(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:
+    videos, _, _ = dataset
+    output = tmp_path / "out"
+    first = run(videos / "broken.mp4", output)
+    memory = next((output / "failures").rglob("*.json"))
+    memory.write_text(memory.read_text().replace(first.failures[0].message, "remembered"))
+    assert [failure.message for failure in run(videos / "broken.mp4", output).failures] == ["remembered"]
+    tried = run(videos / "broken.mp4", output, engine={"retry_failed": True})
+    assert [failure.message for failure in tried.failures] == [first.failures[0].message]
+
+
 def test_too_many_failures_stop_the_run(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:
     videos, _, _ = dataset
     with pytest.raises(TooManyFailuresError, match=r"broken\.mp4"):
