@@ -98,9 +98,16 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path: Path) -> No
     output = tmp_path / "out"
     command = [sys.executable, "-m", "flows.cli", "annotate", "deployments/demo/cam01.mp4", "-o", str(output)]
     environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
-    # a process group of its own, all of which is interrupted, as a terminal does
+    # A process group of its own, all of which is interrupted, as a terminal does; it must not inherit that these tests may run
+    # in the background, where shells have Ctrl-C ignored.
     process = subprocess.Popen(
-        [*command, "--chunk-frames", "4"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, "--chunk-frames", "4"],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     end = time.monotonic() + 120
     while time.monotonic() < end and not list(output.glob("chunks/suppress/*/*.json")):
