@@ -38,8 +38,6 @@ from tasks.plan import VideoPlan, plan_video, shard_of
 from tasks.stage import Params, Resources
 
 _SEGMENT_CHUNKS = 16  # a long video's networks pass is cut into futures of this many chunks, which workers share
-
-
 _Call = tuple[str, str, Callable[..., Any], tuple[Any, ...]]  # name, stage, function, arguments
 
 

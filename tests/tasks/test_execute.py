@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,22 @@ def test_a_chunk_missing_in_one_stage_only_is_computed_there_only(short_run: Vid
     computed = run_all(plan, chunk_frames=10)
     assert {stage: frames for stage, frames in computed.items() if frames} == {"estimate": 10}
     assert tables(plan)["estimate"].equals(tables(short_run)["estimate"])
+
+
+@pytest.mark.parametrize("gone", [1, 2], ids=["middle chunk", "last chunk"])
+def test_tracking_goes_on_in_the_middle_with_the_same_ids(
+    short_run: VideoPlan, demo_clip: Path, tmp_path: Path, gone: int
+) -> None:
+    shutil.copytree(short_run.store.root, tmp_path / "out")
+    other = SHORT | {"track": track.TrackParams(iou_gate=0.3)}
+    plan = plan_of(Store(str(tmp_path / "out")), demo_clip, other)
+    run_all(plan, chunk_frames=7)
+    whole = tables(plan)["track"]
+    artifact = plan.artifact(track.STAGE)
+    artifact.withdraw([artifact.chunks()[gone]])
+    computed = run_all(plan, chunk_frames=7)
+    assert computed["track"] == (7, 7, 6)[gone]
+    assert tables(plan)["track"].equals(whole)
 
 
 def test_damage_of_an_input_is_noticed_before_it_is_used(demo_clip: Path, tmp_path: Path) -> None:
