@@ -10,35 +10,37 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from distributed import Client, Future
+from distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import work
+from flows.again import Wanted, dependents, reopen, wanted_again
+from flows.calls import Call, run_all, video_call
 from flows.cluster import connect
-from flows.errors import TooManyFailuresError
+from flows.errors import ClusterLostError, TooManyFailuresError
 from flows.groups import Group, make_groups, read_digests, sources_for, with_missing, write_digests
 from flows.progress import Progress
-from flows.settings import Engine, load_settings, stage_params
+from flows.settings import Engine, load_settings, stage_params, step_limits
 from storage import runs, tables
+from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure
-from storage.sources import video_id
+from storage.sources import Source
 from storage.store import Store
-from tasks import index, track
-from tasks.merge import merge
+from tasks import index
+from tasks.merge import merge, merge_failures
 from tasks.pipeline import STEPS
-from tasks.plan import VideoPlan, plan_video, shard_of
-from tasks.stage import Params, Resources
+from tasks.plan import VideoPlan, plan_video
+from tasks.stage import Resources
 
 _SEGMENT_CHUNKS = 16  # a long video's networks pass is cut into futures of this many chunks, which workers share
-_Call = tuple[str, str, Callable[..., Any], tuple[Any, ...]]  # name, stage, function, arguments
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,21 @@ class Context:
     client: Client
     store: Store
     run: str
-    params: Mapping[str, Params]
-    engine: Engine
+    settings: Any
+    wanted: Wanted
     progress: Progress
+
+    @property
+    def engine(self) -> Engine:
+        """How the run is carried out."""
+        engine: Engine = self.settings.engine
+        return engine
+
+    def plan(self, source: Source, digest: work.Digest) -> VideoPlan:
+        """A video's keys: under the settings of this run, or, where it repeats an earlier one, under that run's."""
+        earlier = self.wanted.earlier.get(source.uri)
+        params = earlier.params if earlier else stage_params(self.settings)
+        return plan_video(self.store, source, digest.content_sha256, params, digest.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -77,36 +91,58 @@ def annotate(
 
     `settings` maps sections (a stage's name, or `engine`) to values by name.
     """
+    store, chosen = Store(output), load_settings(settings or {})
+    recorded = chosen.model_dump(mode="json", exclude={"engine": {"dask"}})
+    return _run(store, Wanted(sources_for(input, store)), chosen, {"input": input, "settings": recorded}, quiet)
+
+
+@flow(name="rerun", task_runner=_RUNNER, validate_parameters=False)
+def rerun(
+    output: str,
+    run: str | None,
+    stage: str,
+    changes: Sequence[str] = (),
+    videos: Sequence[str] = (),
+    engine: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Summary:
+    """Run a stage of an earlier run, or of all that is published (None), and what rests on it, again, as a run of its own.
+
+    With `changes` to its parameters, `name=value`, what the store holds under the changed ones is not computed again;
+    without any, all of it is computed anew. `videos` are ids, names or globs of either; none means all of that run. The
+    videos themselves are needed only where pixels are looked at again. `engine` is that section of the settings.
+    """
+    store, chosen = Store(output), load_settings({"engine": dict(engine or {})})
+    wanted = wanted_again(store, run, stage, changes, videos)
+    facts = {"rerun": run, "stage": stage, "set": list(changes), "videos": list(videos)}
+    return _run(store, wanted, chosen, facts, quiet, anew=() if changes else dependents(stage))
+
+
+def _run(
+    store: Store, wanted: Wanted, chosen: Any, facts: Mapping[str, Any], quiet: bool, anew: Collection[str] = ()
+) -> Summary:
+    """Take the videos through all stages; artifacts of the stages named by `anew` are withdrawn first."""
     began = time.perf_counter()
-    chosen = load_settings(settings or {})
     engine: Engine = chosen.engine
-    store, run = Store(output), runs.new_run()
-    sources = sources_for(input, store)
-    store.check()
-    runs.start_run(store, run, _facts(input, chosen))
-    tables.create_tables(store)
-    groups = make_groups(sources)
-    videos = [source.video_id for source in sources]
-    with connect(engine.dask, engine.workers) as client, Progress(client, videos, quiet=quiet) as progress:
-        context = Context(client, store, run, stage_params(chosen), engine, progress)
-        steps, published = [], []
-        for group in groups:
-            indexed = _submit(index_group, group.name, context, group)
-            annotated = _submit(networks_group, group.name, context, indexed)
-            tracked = _submit(track_group, group.name, context, annotated)
-            published.append(_submit(publish_group, group.name, context, tracked))
-            steps += [indexed, annotated, tracked, published[-1]]
-        try:
-            for step in steps:
-                step.result()  # in order, so that what went wrong is raised, and not what could not start because of it
-        except TooManyFailuresError as error:
-            runs.end_run(store, run, {"stopped": str(error), "seconds": round(time.perf_counter() - began, 1)})
-            raise
-        finished: list[Group] = [future.result() for future in published]
+    with connect(engine.dask, engine.workers) as client:
+        store.check()
+        run = runs.new_run(store)
+        runs.start_run(store, run, {**facts, **_environment()})
+        tables.create_tables(store)
+        if anew:
+            reopen(store, wanted, anew)
+        videos = [source.video_id for source in wanted.sources]
+        with Progress(client, videos, quiet=quiet) as progress:
+            context = Context(client, store, run, chosen, wanted, progress)
+            try:
+                finished = _finish(context, make_groups(wanted.sources))
+            except TooManyFailuresError as error:
+                runs.end_run(store, run, {"stopped": str(error), "seconds": round(time.perf_counter() - began, 1)})
+                raise
     summary = Summary(
         run=run,
         root=store.root,
-        videos=len(sources),
+        videos=len(wanted.sources),
         changed=sum(group.changed for group in finished),
         frames=progress.computed,
         failures=tuple(failure for group in finished for failure in group.failures),
@@ -116,15 +152,60 @@ def annotate(
     return summary
 
 
-@task(name="index", cache_policy=NO_CACHE, persist_result=False)
+def _finish(context: Context, groups: Sequence[Group]) -> list[Group]:
+    """Take every group through all steps; groups overlap."""
+    steps: list[PrefectFuture[Group]] = []
+    published: list[PrefectFuture[Group]] = []
+    for group in groups:
+        indexed = _submit(index_group, group.name, context, group)
+        annotated = _submit(networks_group, group.name, context, indexed)
+        tracked = _submit(track_group, group.name, context, annotated)
+        published.append(_submit(publish_group, group.name, context, tracked))
+        steps += [indexed, annotated, tracked, published[-1]]
+    for step in steps:
+        step.result()  # in order, so that what went wrong is raised, and not what could not start because of it
+    return [future.result() for future in published]
+
+
+def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether a step that raised is worth another attempt: the store or the tables may have been out of reach."""
+    try:
+        state.result()
+    except (TooManyFailuresError, ClusterLostError):
+        return False
+    except Exception:
+        return True
+    return False
+
+
+# Steps are idempotent. A single video's trouble is no reason to repeat one: it comes back as a Failure.
+_STEP: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": 3,
+    "retry_delay_seconds": [1, 5, 20],
+    "retry_condition_fn": _may_pass,
+}
+
+
+@task(name="index", **_STEP)
 def index_group(context: Context, group: Group) -> Group:
     """Digest every video, plan its keys, record the plan, and index what has no index."""
     known = read_digests(context.store, group)
+    limits = step_limits(context.settings, "index")
     digests = _each(
         context,
         [
-            (source.uri, "index", work.digest_video, (source, known.get(source.uri), context.engine.verify))
+            Call(
+                source.uri,
+                source,
+                "index",
+                f"digest-{source.uri}",
+                work.digest_video,
+                (source, known.get(source.uri), earlier.content_sha256 if earlier else None, context.engine.verify, limits),
+            )
             for source in group.sources
+            for earlier in [context.wanted.earlier.get(source.uri)]
         ],
         index.STAGE.resources,
     )
@@ -134,8 +215,8 @@ def index_group(context: Context, group: Group) -> Group:
         if isinstance(digest, Failure):
             failures.append(digest)
         else:
-            plans.append(plan_video(context.store, source, digest.content_sha256, context.params))
-    found = {uri: digest for uri, digest in digests.items() if not isinstance(digest, Failure)}
+            plans.append(context.plan(source, digest))
+    found = {uri: digest for uri, digest in digests.items() if isinstance(digest, work.Digest) and digest.fingerprint}
     if found != known:
         write_digests(context.store, group, {**known, **found})
     group = with_missing(group, plans, context.store)
@@ -149,47 +230,55 @@ def index_group(context: Context, group: Group) -> Group:
     group = _after(context, group, {failure.video: failure for failure in failures})
     failed = {failure.video for failure in group.failures}
     unfailed = [plan for plan in group.plans if group.missing[plan.video] and plan.video not in failed]
-    counts = _each(
-        context, [(plan.video, "index", work.index_video, (plan,)) for plan in unfailed], index.STAGE.resources
-    )
-    frames = {video: count for video, count in counts.items() if not isinstance(count, Failure)}
+    calls = [video_call(plan, "index", 0, work.index_video, (plan, limits)) for plan in unfailed]
+    counts = _each(context, calls, index.STAGE.resources)
+    counted = {plan.video: counts[call.name] for plan, call in zip(unfailed, calls, strict=True)}
+    frames = {video: count for video, count in counted.items() if not isinstance(count, Failure)}
     for video, count in frames.items():
         context.progress.expect(video, count, group.missing[video])
     return replace(_after(context, group, counts), frames=frames)
 
 
-@task(name="networks", cache_policy=NO_CACHE, persist_result=False)
+@task(name="networks", **_STEP)
 def networks_group(context: Context, group: Group) -> Group:
     """Run what is missing of detect, estimate and suppress; the GPU's pass where pixels are looked at, else on CPUs."""
-    segment = context.engine.chunk_frames * _SEGMENT_CHUNKS
-    calls: dict[bool, list[Any]] = {True: [], False: []}
+    chunk_frames = context.engine.chunk_frames
+    segment = chunk_frames * _SEGMENT_CHUNKS
+    limits = step_limits(context.settings, "networks")
+    calls: dict[bool, list[Call]] = {True: [], False: []}
     for plan in group.lacking("networks"):
         stages = [stage for stage in STEPS["networks"] if stage.name in group.missing[plan.video]]
         names = [stage.name for stage in stages]
         for start in range(0, group.frames[plan.video], segment):
             stop = min(start + segment, group.frames[plan.video])
-            arguments = (plan, names, start, stop, context.engine.chunk_frames)
-            calls[any(stage.images for stage in stages)].append(
-                (f"{plan.video}:{start}", names[0], work.run_networks, arguments)
-            )
+            arguments = (plan, names, start, stop, chunk_frames, limits)
+            looks = any(stage.images for stage in stages)
+            calls[looks].append(video_call(plan, names[-1], start, work.run_networks, arguments))
     done = _each(context, calls[True], Resources(gpus=1)) | _each(context, calls[False], Resources(cpus=1))
     for plan in group.lacking("networks"):
         context.progress.finished(plan.video, [stage.name for stage in STEPS["networks"]])
     return _after(context, group, done)
 
 
-@task(name="track", cache_policy=NO_CACHE, persist_result=False)
+@task(name="track", **_STEP)
 def track_group(context: Context, group: Group) -> Group:
     """Track the videos that lack it."""
-    return _step(context, group, "track", work.run_track, track.STAGE.resources)
+    return _step(context, group, "track", group.lacking("track"))
 
 
-@task(name="publish", cache_policy=NO_CACHE, persist_result=False)
+@task(name="publish", **_STEP)
 def publish_group(context: Context, group: Group) -> Group:
     """Join what lacks it, then merge the group's videos and failures into the published tables."""
-    group = _step(context, group, "publish", work.run_publish, STEPS["publish"][0].resources)
-    changed, damaged = merge(context.store, context.run, group.shard, group.finished(), group.failures)
-    group = group.with_failures(damaged)
+    group = _step(context, group, "publish", group.lacking("publish"))
+    changed, damaged = merge(context.store, context.run, group.shard, group.finished())
+    if damaged:
+        group = _step(context, group, "publish", [plan for plan in group.plans if plan.video in damaged])
+        more, damaged = merge(context.store, context.run, group.shard, group.finished())
+        changed += more
+        failed = [plan for plan in group.plans if plan.video in damaged]
+        error = DamagedArtifactError("its artifacts are damaged as soon as they are written; check the store, and run again")
+        group = group.with_failures([work.transient_failure(plan.source, "publish", error) for plan in failed])
+    merge_failures(context.store, context.run, group.shard, group.failures)
     runs.write_failures(context.store, context.run, group.name, group.failures)
     context.progress.published(len(group.sources))
     return replace(group, changed=changed)
@@ -200,45 +289,22 @@ def _submit(step: Any, name: str, context: Context, group: Group | PrefectFuture
     return future
 
 
-def _step(
-    context: Context, group: Group, step: str, function: Callable[..., int | Failure], resources: Resources
-) -> Group:
-    plans = group.lacking(step)
-    calls = [(plan.video, step, function, (plan, context.engine.chunk_frames)) for plan in plans]
-    results = _each(context, calls, resources)
+_STEP_WORK = {"track": work.run_track, "publish": work.run_publish}
+
+
+def _step(context: Context, group: Group, step: str, plans: Sequence[VideoPlan]) -> Group:
+    """Run a CPU step of whole videos."""
+    limits, stage = step_limits(context.settings, step), STEPS[step][-1]
+    arguments = (context.engine.chunk_frames, limits)
+    calls = [video_call(plan, stage.name, 0, _STEP_WORK[step], (plan, *arguments)) for plan in plans]
+    results = _each(context, calls, stage.resources)
     for plan in plans:
         context.progress.finished(plan.video, [stage.name for stage in STEPS[step]])
     return _after(context, group, results)
 
 
-def _each(context: Context, calls: Sequence[_Call], resources: Resources) -> dict[str, Any]:
-    """Run calls on workers; results by name, a Failure where one could not be had."""
-    futures: dict[str, Future[Any]] = {
-        name: context.client.submit(
-            function,
-            *arguments,
-            pure=False,
-            retries=context.engine.retries,
-            resources=resources.for_dask(),
-            key=f"{stage}-{name}-{context.run}",
-        )
-        for name, stage, function, arguments in calls
-    }
-    results: dict[str, Any] = {}
-    for name, stage, _, arguments in calls:
-        try:
-            results[name] = futures[name].result()
-        except Exception as error:
-            results[name] = _transient(arguments[0], stage, error)
-    return results
-
-
-def _transient(subject: Any, stage: str, error: Exception) -> Failure:
-    """A failure that another run may not meet."""
-    source = subject.source if isinstance(subject, VideoPlan) else subject
-    video = video_id(source.uri)
-    message = f"{source.uri}: {type(error).__name__}: {error}"
-    return Failure(video, source.uri, stage, message, False, shard_of(video))
+def _each(context: Context, calls: Sequence[Call], resources: Resources) -> dict[str, Any]:
+    return run_all(context.client, context.run, calls, resources)
 
 
 def _after(context: Context, group: Group, results: Mapping[str, Any]) -> Group:
@@ -246,18 +312,18 @@ def _after(context: Context, group: Group, results: Mapping[str, Any]) -> Group:
     failures = {result.video: result for result in results.values() if isinstance(result, Failure)}
     group = group.with_failures(list(failures.values()))
     limit = context.engine.max_failures
-    if limit is not None and context.progress.failed(len(failures)) > limit:
-        merge(context.store, context.run, group.shard, [], group.failures)
+    if limit is not None and context.progress.failed(failures) > limit:
+        merge_failures(context.store, context.run, group.shard, group.failures)
         runs.write_failures(context.store, context.run, group.name, group.failures)
-        raise TooManyFailuresError(f"more than {limit} videos failed; the last: {group.failures[-1].message}")
+        raise TooManyFailuresError(
+            f"more than {limit} videos failed (--max-failures); the last: {group.failures[-1].message}"
+        )
     return group
 
 
-def _facts(input_: str, chosen: Any) -> dict[str, Any]:
+def _environment() -> dict[str, Any]:
     return {
-        "input": input_,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "settings": chosen.model_dump(mode="json", exclude={"engine": {"dask"}}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import json
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.errors import ClusterError, ServerError, TooManyFailuresError
-from flows.options import option_name, with_settings
-from flows.settings import SettingsError, load_settings, stage_params
+from flows.errors import ClusterError, ClusterLostError, ServerError, TooManyFailuresError
+from flows.options import option_name, with_engine, with_settings
+from flows.settings import Limits, SettingsError, load_settings, stage_params
 from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure, split_address
 from storage.schemas import PUBLISHED, describe, description_of, name_of, unit_of
@@ -47,6 +50,11 @@ AsMarkdown = Annotated[bool, typer.Option("--markdown", help="the README's stage
 Folder = Annotated[Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="for the videos (default URI/renders)")]
 Video = Annotated[str | None, typer.Option(metavar="ID", help="id, name or glob of the videos to draw (default all)")]
 Trail = Annotated[int, typer.Option(metavar="FRAMES", min=0, help="length of the trails")]
+StageName = Annotated[str, typer.Option("--stage", metavar="STAGE", help="the stage to run again")]
+Change = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="parameter to change; may be repeated")]
+Videos = Annotated[
+    list[str] | None, typer.Option(metavar="ID", help="id, name or glob of videos (default all of the run); may be repeated")
+]
 Rows = Annotated[int, typer.Option(min=1, help="rows of poses to print")]
 Reach = Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help="also check that results can be kept here")]
 
@@ -54,10 +62,22 @@ Reach = Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help
 def main() -> None:
     """Entry point: errors a user can mend are a sentence and exit status 2, never a traceback."""
     try:
+        _main()
+    except SystemExit as end:
+        # Threads of Arrow that still read abort a process that goes on to take its interpreter apart (apache/arrow#34314): the
+        # exit status would be lost.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+
+
+def _main() -> None:
+    try:
         app()
     except (SettingsError, InputError, StoreError, ClusterError) as error:
         sys.exit(_say(error, USAGE))
-    except (TooManyFailuresError, ServerError, DamagedArtifactError) as error:
+    except (TooManyFailuresError, ServerError, ClusterLostError, DamagedArtifactError) as error:
         sys.exit(_say(error, SOME_FAILED))
     except OSError as error:  # a full disk, a network that is down, rights
         sys.exit(_say(error, SOME_FAILED))
@@ -92,11 +112,34 @@ def annotate(
         return
     from flows.groups import sources_for
 
-    sources_for(input, Store(output))  # a mistyped input must not wait for Prefect and Dask to start
+    # What is mistyped must not wait for Prefect and Dask to start.
+    sources_for(input, Store(output))
+    Store(output).check()
+    def call() -> Any:
+        from flows.annotate import annotate as flow
+
+        return flow(input, output, chosen.model_dump(mode="json"), quiet=quiet)
+
+    _run(call, chosen, quiet)
+
+
+def _run(call: Callable[[], Any], chosen: Any, quiet: bool) -> None:
+    """Call a flow, tell what came of it, and exit accordingly. What takes seconds starts side by side: Prefect's server, the
+    local cluster, imports.
+    """
+    from flows.cluster import start_early
+    from flows.server import prefect_server
+
     if not quiet:
         Console(stderr=True).print("starting Prefect and Dask ...", style="dim")
     try:
-        summary = _run(input, output, chosen, quiet)
+        with prefect_server() as wait_ready:
+            if chosen.engine.dask is None:
+                start_early(chosen.engine.workers)
+            import flows.annotate  # noqa: F401 - takes a second, meanwhile the server starts
+
+            wait_ready()
+            summary = call()
     except KeyboardInterrupt:
         Console(stderr=True).print("stopped; finished chunks are kept, and the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
@@ -104,20 +147,6 @@ def annotate(
         _summarise(summary)
     if summary.failures:
         raise typer.Exit(SOME_FAILED)
-
-
-def _run(input_: str, output: str, chosen: Any, quiet: bool) -> Any:
-    """Call the flow. What takes seconds starts side by side: Prefect's server, the local cluster, imports."""
-    from flows.cluster import start_early
-    from flows.server import prefect_server
-
-    with prefect_server() as wait_ready:
-        if chosen.engine.dask is None:
-            start_early(chosen.engine.workers)
-        from flows.annotate import annotate as flow
-
-        wait_ready()
-        return flow(input_, output, chosen.model_dump(mode="json"), quiet=quiet)
 
 
 def _summarise(summary: Any) -> None:
@@ -152,7 +181,7 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
         plans = []
         for source in group.sources:
             videos += 1
-            digest = digest_video(source, known.get(source.uri), chosen.engine.verify)
+            digest = digest_video(source, known.get(source.uri), None, chosen.engine.verify, Limits(retries=0))
             if isinstance(digest, Failure):
                 unreadable.append(digest.message)
             else:
@@ -166,6 +195,63 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
     console.print(table)
     for line in unreadable:
         console.print(f"[red]would fail[/]: {escape(line)}", highlight=False)
+
+
+@app.command()
+@with_engine
+def rerun(
+    uri: Address,
+    stage: StageName,
+    set_: Change = None,
+    videos: Videos = None,
+    quiet: Quiet = False,
+    options: Any = None,
+) -> None:
+    """Run one stage of the published videos (or of URI@RUN) again, and what rests on it, as a run of its own.
+
+    With --set, under other parameters: the dataset then shows the new results, URI@RUN the old ones. Without, the stage's
+    results are computed anew. All other parameters are those that the videos had.
+    """
+    from flows.again import wanted_again
+
+    root, run = split_address(uri)
+    store, chosen = Store(root), load_settings(options)
+    # What is mistyped must not wait for Prefect and Dask to start.
+    wanted_again(store, run, stage, set_ or [], videos or [])
+    store.check()
+
+    def call() -> Any:
+        from flows.annotate import rerun as flow
+
+        return flow(store.root, run, stage, set_ or [], videos or [], chosen.engine.model_dump(), quiet=quiet)
+
+    _run(call, chosen, quiet)
+
+
+@app.command()
+def verify(uri: Address) -> None:
+    """Read every byte of the artifacts and tables; withdraw what is damaged, so that the next run computes it again."""
+    from storage import runs
+    from tasks.verify import verify_artifacts, verify_tables
+
+    root, _ = split_address(uri)
+    store = Store(root)
+    runs.find_run(store, None)
+    stages = verify_artifacts(store, lambda stage: Console(stderr=True).print(f"reading {stage} ...", style="dim"))
+    published = verify_tables(store)
+    table = Table("stage", "artifacts", "chunks", "MB", "damaged chunks", title=store.root)
+    for stage in stages:
+        table.add_row(stage.stage, str(stage.artifacts), str(stage.chunks), f"{stage.bytes / 1e6:.2f}", str(len(stage.damage)))
+    console.print(table)
+    without = f", {published.unknown} without artifacts to compare" if published.unknown else ""
+    console.print(f"published tables: {published.videos} videos compared{without}", highlight=False)
+    damage = [line for stage in stages for line in stage.damage]
+    for line in damage:
+        console.print(f"[red]damaged[/] {escape(line)}: withdrawn; the next run computes it again", highlight=False)
+    for line in published.damage:
+        console.print(f"[red]damaged[/] tables: {escape(line)}: written anew from the artifacts", highlight=False)
+    if damage or published.damage:
+        raise typer.Exit(SOME_FAILED)
 
 
 @app.command()

@@ -11,3 +11,7 @@ class ServerError(RuntimeError):
 
 class TooManyFailuresError(RuntimeError):
     """More videos failed than the run was told to bear."""
+
+
+class ClusterLostError(RuntimeError):
+    """The Dask scheduler went away in the middle of a run; what was committed is kept."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from flows.work import Digest
-from storage.artifacts import closed_keys
+from storage.artifacts import closed_keys, open_keys
 from storage.runs import Failure
 from storage.sources import InputError, Source, find_sources, video_id
 from storage.store import Store
@@ -81,11 +81,11 @@ class Group:
                 "shard": plan.shard,
                 "stage": stage,
                 "key": key,
+                "params": plan.params[stage].model_dump_json(),
             }
             for plan in self.plans
             for stage, key in plan.keys.items()
         ]
-
 
 
 def file_name(uri: str) -> str:
@@ -119,10 +119,11 @@ def make_groups(sources: Sequence[Source]) -> list[Group]:
 
 
 def with_missing(group: Group, plans: Sequence[VideoPlan], store: Store) -> Group:
-    """The group with its plans and, from one listing a stage, what the store lacks of them."""
+    """The group with its plans and, from two listings a stage, what the store lacks of them."""
+    begun = {stage.name: open_keys(store, stage.name) for stage in PIPELINE}
     closed = {stage.name: closed_keys(store, stage.name) for stage in PIPELINE}
     return replace(
-        group, plans=tuple(plans), missing={plan.video: frozenset(missing(plan, closed)) for plan in plans}
+        group, plans=tuple(plans), missing={plan.video: frozenset(missing(plan, begun, closed)) for plan in plans}
     )
 
 

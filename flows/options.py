@@ -5,26 +5,26 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from flows.settings import Engine
+from flows.settings import Engine, Limits
 from tasks.pipeline import PIPELINE
 from tasks.stage import Stage
 
 
 def option_name(stage: Stage, name: str) -> str:
-    """Option of a stage's parameter: `--track-similarity`; those of index, the sampling, stand for themselves: `--fps`."""
-    prefix = f"{stage.name}-" if stage.inputs else ""
+    """Option of a stage's parameter or limit: `--track-similarity`; the sampling, of index, stands for itself: `--fps`."""
+    prefix = f"{stage.name}-" if stage.inputs or name in Limits.model_fields else ""
     return f"--{prefix}{name.replace('_', '-')}"
 
 
 def _parameter_options() -> Iterable[tuple[str, str, inspect.Parameter]]:
     """Section, name and typer parameter for every stage parameter and engine setting."""
     for stage in PIPELINE:
-        for name, field in stage.Params.model_fields.items():
+        for name, field in (stage.Params.model_fields | Limits.model_fields).items():
             variable, flag = f"{stage.name}__{name}", option_name(stage, name)
             yield stage.name, name, _option(variable, flag, field, f"stage {stage.name}")
     for name, field in Engine.model_fields.items():
@@ -55,8 +55,19 @@ def _metavar(annotation: Any) -> str:
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for every setting; it gets them as `options`, section -> name -> value, those given only."""
+    return _with_options(command, [*_parameter_options()])
+
+
+def with_engine(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the engine, as `with_settings` does."""
+    return _with_options(command, [option for option in _parameter_options() if option[0] == "engine"])
+
+
+def _with_options(
+    command: Callable[..., None], settings: Sequence[tuple[str, str, inspect.Parameter]]
+) -> Callable[..., None]:
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "options"]
-    sections = {parameter.name: (section, name) for section, name, parameter in _parameter_options()}
+    sections = {parameter.name: (section, name) for section, name, parameter in settings}
 
     def wrapped(**values: Any) -> None:
         options: dict[str, dict[str, Any]] = {}
@@ -66,7 +77,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
                 options.setdefault(section, {})[name] = value
         command(options=options, **values)
 
-    parameters = [*own, *(parameter for _, _, parameter in _parameter_options())]
+    parameters = [*own, *(parameter for _, _, parameter in settings)]
     wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     )

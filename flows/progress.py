@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import Any
 
@@ -30,7 +30,7 @@ class Progress:
         self.computed: Counter[str] = Counter()
         self._client = client
         self._lock = threading.Lock()
-        self._failed = 0
+        self._failed: set[str] = set()
         self._expected: Counter[str] = Counter()
         self._frames: dict[str, int] = {}  # of a video
         self._reported: Counter[tuple[str, str]] = Counter()  # frames of a video and stage
@@ -84,11 +84,11 @@ class Progress:
         """A group of videos is through."""
         self._bars.advance(self._videos, videos)
 
-    def failed(self, videos: int) -> int:
-        """Count failed videos; how many there are now."""
+    def failed(self, videos: Iterable[str]) -> int:
+        """Some videos have failed; how many have by now."""
         with self._lock:
-            self._failed += videos
-            return self._failed
+            self._failed.update(videos)
+            return len(self._failed)
 
     def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
         video, stage, frames = event[1]["video"], event[1]["stage"], event[1]["frames"]

@@ -21,8 +21,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from tasks.pipeline import PIPELINE
-from tasks.stage import Params
+from tasks.pipeline import PIPELINE, STEPS
+from tasks.stage import Params, Stage
 
 
 class SettingsError(ValueError):
@@ -39,10 +39,26 @@ class Engine(BaseModel):
     )
     workers: int = Field(1, ge=1, le=256, description="worker processes of the local cluster")
     chunk_frames: int = Field(128, ge=1, description="sampled frames that are committed together")
-    retries: int = Field(2, ge=0, description="further attempts after a transient error, such as a dying worker")
+    retries: int = Field(2, ge=0, le=100, description="further attempts after a transient error, such as a network outage")
     max_failures: int | None = Field(None, ge=0, description="stop after more failed videos than this (default: never)")
     verify: bool = Field(False, description="read every video again, even where size and change time are those of last time")
     retry_failed: bool = Field(False, description="try videos again that failed for good, such as broken files")
+
+
+class Limits(BaseModel):
+    """How patient a run is with one stage of one video. None of this changes a result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    retries: int | None = Field(
+        None, ge=0, le=100, description="further attempts of this stage after a transient error (default: --retries)"
+    )
+    timeout_s: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds an attempt of this stage may take on a video, or on 16 chunks of a long one (default: no limit)",
+    )
 
 
 class _Sources(BaseSettings):
@@ -65,15 +81,31 @@ class _Sources(BaseSettings):
         return init_settings, EnvSettingsSource(settings_cls), from_file
 
 
+def _section(stage: Stage) -> Any:
+    """A stage's parameters, which are part of its key, and beside them its limits, which are not."""
+    return create_model(f"{stage.name.capitalize()}Section", __base__=(stage.Params, Limits))
+
+
 _SECTIONS: dict[str, Any] = {"engine": (Engine, Engine())} | {
-    stage.name: (stage.Params, stage.Params()) for stage in PIPELINE
+    stage.name: (section, section()) for stage in PIPELINE if (section := _section(stage))
 }
 Settings: Any = create_model("Settings", __base__=_Sources, **_SECTIONS)
 
 
 def stage_params(settings: Any) -> dict[str, Params]:
     """Parameters by stage name."""
-    return {stage.name: getattr(settings, stage.name) for stage in PIPELINE}
+    return {
+        stage.name: stage.Params(**getattr(settings, stage.name).model_dump(include=set(stage.Params.model_fields)))
+        for stage in PIPELINE
+    }
+
+
+def step_limits(settings: Any, step: str) -> Limits:
+    """Limits of an attempt at a step: the most generous of those that its stages set, `--retries` where none does."""
+    sections = [getattr(settings, stage.name) for stage in STEPS[step]]
+    retries = [section.retries for section in sections if section.retries is not None]
+    seconds = [section.timeout_s for section in sections if section.timeout_s is not None]
+    return Limits(retries=max(retries, default=settings.engine.retries), timeout_s=max(seconds, default=None))
 
 
 def load_settings(options: Mapping[str, Mapping[str, Any]], file: Path | None = None) -> Any:
@@ -94,14 +126,14 @@ def load_settings(options: Mapping[str, Mapping[str, Any]], file: Path | None = 
         make: Any = Settings
         return make(**options, _file=from_file)
     except ValidationError as error:
-        raise SettingsError(_sentence(error)) from error
+        raise SettingsError(sentence(error)) from error
 
 
-def _sentence(error: ValidationError) -> str:
-    """One line a wrong setting: its name, what was given, what is wrong with it."""
+def sentence(error: ValidationError, *within: str) -> str:
+    """One line a wrong setting: its name (within a section), what was given, what is wrong with it."""
     lines = []
     for problem in error.errors():
-        name = ".".join(str(part) for part in problem["loc"])
+        name = ".".join(str(part) for part in (*within, *problem["loc"]))
         if problem["type"] == "extra_forbidden":
             lines.append(f"{name}: there is no such setting; `tkm describe` lists all of them")
         else:

@@ -1,6 +1,7 @@
 """What runs on Dask workers: the steps of a video, each idempotent, each committing its own artifacts.
 
-Only plans and keys travel.
+Only plans, limits and keys travel. What goes wrong comes back as a Failure: one that the same content meets again is
+remembered in the store; one that may pass is tried again here, after a pause, before it is told.
 """
 
 from __future__ import annotations
@@ -9,20 +10,30 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
 
 from distributed import get_worker
+from distributed.scheduler import KilledWorker
+from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_random_exponential
 
+from flows.attempts import within
 from flows.cluster import PROGRESS_TOPIC
+from flows.settings import Limits
 from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure
 from storage.sources import Source, content_digest, fingerprint
 from storage.video import VideoError
 from tasks.execute import Report, run_frames, run_in_order, run_index, timeline
 from tasks.pipeline import PIPELINE, STEPS
-from tasks.plan import VideoPlan, shard_of
+from tasks.plan import ReplacedError, VideoPlan, check_unchanged, shard_of
 from tasks.stage import Stage
 
 _REPAIRS = 8  # damage found one after the other that one attempt repairs
+_PAUSE_S = 20.0  # the longest pause between attempts
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -34,63 +45,98 @@ class Digest:
     content_sha256: str
 
 
-def digest_video(source: Source, known: Digest | None, verify: bool) -> Digest | Failure:
+def digest_video(source: Source, known: Digest | None, recorded: str | None, verify: bool, limits: Limits) -> Digest | Failure:
     """Digest of a video's content; a known one stands while size and change time are the same, unless `verify`.
 
-    A video that is not there, or not ours to read, is a Failure that another run may not meet: trying at once is no use.
+    A video that is not there has the content that an earlier run `recorded`, if one did: its artifacts may be all that is
+    wanted. Otherwise, or if it is not ours to read, it is a Failure that another run may not meet: trying at once is no use.
     """
-    try:
-        current = fingerprint(source)
-        if known is not None and known.fingerprint == current and not verify:
+
+    def digest() -> Digest:
+        before = fingerprint(source)
+        if known is not None and known.fingerprint == before and not verify:
             return known
-        return Digest(source.uri, current, content_digest(source))
-    except FileNotFoundError:
-        return _unread(source, "is not there")
-    except PermissionError:
-        return _unread(source, "may not be read; check its rights or the credentials")
+        content_sha256 = content_digest(source)
+        if fingerprint(source) != before:
+            raise ReplacedError(f"{source.uri} changed while it was read; run again when it is complete")
+        return Digest(source.uri, before, content_sha256)
+
+    try:
+        attempt = partial(within, limits.timeout_s, "--index-timeout-s", lambda _: digest())
+        found: Digest = _patiently(limits, attempt, (FileNotFoundError, PermissionError))
+        return found
+    except FileNotFoundError as error:
+        if recorded is not None:
+            return Digest(source.uri, "", recorded)
+        return transient_failure(source, "index", error)
+    except Exception as error:
+        return transient_failure(source, "index", error)
 
 
-def _unread(source: Source, why: str) -> Failure:
-    return Failure(source.video_id, source.uri, "index", f"{source.uri} {why}", False, shard_of(source.video_id))
-
-
-def index_video(plan: VideoPlan) -> int | Failure:
+def index_video(plan: VideoPlan, limits: Limits) -> int | Failure:
     """Index a video: number of its sampled frames, or why it cannot be."""
-    return _guarded(plan, "index", lambda: run_index(plan, _reporter(plan)))
+    return _guarded(plan, "index", limits, lambda report: run_index(plan, report))
 
 
-def run_networks(plan: VideoPlan, names: Sequence[str], start: int, stop: int, chunk_frames: int) -> int | Failure:
+def run_networks(
+    plan: VideoPlan, names: Sequence[str], start: int, stop: int, chunk_frames: int, limits: Limits
+) -> int | Failure:
     """Detect, estimate and suppress, those of them named, on the sampled frames [start, stop)."""
     stages = [stage for stage in STEPS["networks"] if stage.name in names]
+    threads = max(1, get_worker().state.nthreads - 1)  # a worker keeps one thread for this pass itself
 
-    def work() -> int:
-        threads = max(1, get_worker().state.nthreads - 1)  # a worker keeps one thread for this pass itself
-        run_frames(plan, stages, start, stop, chunk_frames=chunk_frames, threads=threads, report=_reporter(plan))
+    def work(report: Report) -> int:
+        run_frames(plan, stages, start, stop, chunk_frames=chunk_frames, threads=threads, report=report)
         return stop - start
 
-    return _guarded(plan, stages[0].name, work, chunk_frames)
+    return _guarded(plan, stages[0].name, limits, work, chunk_frames)
 
 
-def run_track(plan: VideoPlan, chunk_frames: int) -> int | Failure:
+def run_track(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Failure:
     """Track a whole video."""
 
-    def work() -> int:
+    def work(report: Report) -> int:
         for stage in STEPS["track"]:
-            run_in_order(plan, stage, chunk_frames=chunk_frames, report=_reporter(plan))
+            run_in_order(plan, stage, chunk_frames=chunk_frames, report=report)
         return 0
 
-    return _guarded(plan, "track", work, chunk_frames)
+    return _guarded(plan, "track", limits, work, chunk_frames)
 
 
-def run_publish(plan: VideoPlan, chunk_frames: int) -> int | Failure:
+def run_publish(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Failure:
     """Join a whole video's results into rows."""
 
-    def work() -> int:
+    def work(report: Report) -> int:
         stop = len(timeline(plan).frames)
-        run_frames(plan, STEPS["publish"], 0, stop, chunk_frames=chunk_frames, threads=1, report=_reporter(plan))
+        run_frames(plan, STEPS["publish"], 0, stop, chunk_frames=chunk_frames, threads=1, report=report)
         return 0
 
-    return _guarded(plan, "publish", work, chunk_frames)
+    return _guarded(plan, "publish", limits, work, chunk_frames)
+
+
+def transient_failure(source: Source, stage: str, error: BaseException) -> Failure:
+    """A failure that another run may not meet, in a sentence."""
+    message = f"{source.uri} {_reason(error)}"
+    return Failure(source.video_id, source.uri, stage, message, False, shard_of(source.video_id))
+
+
+def _reason(error: BaseException) -> str:
+    """What happened, as the end of a sentence that begins with the video."""
+    if isinstance(error, FileNotFoundError):
+        return "is not there"
+    if isinstance(error, PermissionError):
+        return f"could not be finished: permission denied ({error.filename or error}); check the rights or the credentials"
+    if isinstance(error, ReplacedError):
+        return "was replaced or changed while it was read; run again when it is complete"
+    if isinstance(error, KilledWorker):
+        return "ended its worker process again and again: not enough memory, or a fault in a decoder"
+    if isinstance(error, OSError) and error.strerror:
+        return f"could not be finished: {error.strerror}" + (f" ({error.filename})" if error.filename else "")
+    if isinstance(error, OSError | DamagedArtifactError):
+        return f"could not be finished: {error}"
+    own = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(_ROOT)]
+    place = f" (at {Path(own[-1].filename).relative_to(_ROOT)}:{own[-1].lineno})" if own else ""
+    return f"could not be finished: {type(error).__name__}: {error}{place}"
 
 
 def failure_name(plan: VideoPlan, stage: str) -> str:
@@ -116,35 +162,73 @@ def forget_failure(plan: VideoPlan, remembered: Collection[str]) -> None:
         plan.store.delete(name)
 
 
-def _guarded(plan: VideoPlan, stage: str, work: Callable[[], int], chunk_frames: int = 128) -> int | Failure:
-    """Run, turning a video's own fault into a remembered Failure; a damaged input is computed again, then the work."""
+def _patiently(limits: Limits, attempt: Callable[[], Any], hopeless: tuple[type[Exception], ...] = ()) -> Any:
+    """Try, pause, and try again, as often as the limits say; errors that waiting does not mend are raised at once."""
+    retrying = Retrying(
+        stop=stop_after_attempt(1 + (limits.retries or 0)),
+        wait=wait_random_exponential(multiplier=1, max=_PAUSE_S),
+        retry=retry_if_not_exception_type((VideoError, ReplacedError, *hopeless)),
+        reraise=True,
+    )
+    return retrying(attempt)
+
+
+def _guarded(
+    plan: VideoPlan, stage: str, limits: Limits, work: Callable[[Report], int], chunk_frames: int = 128
+) -> int | Failure:
+    """Run until it succeeds or the limits are reached; a video's own fault becomes a remembered Failure."""
+    tell = _reporter(plan)
+
+    def attempt(go_on: Callable[[], None]) -> int:
+        def report(stage: str, frames: int) -> None:
+            go_on()
+            tell(stage, frames)
+
+        return _mending(plan, stage, work, report, chunk_frames)
+
     try:
-        for _ in range(_REPAIRS):
-            try:
-                return work()
-            except DamagedArtifactError:
-                with suppress(DamagedArtifactError):  # what is repaired may rest on more damage: next time round
-                    _repair(plan, stage, chunk_frames)
-        return work()
+        result: int = _patiently(limits, lambda: within(limits.timeout_s, f"--{stage}-timeout-s", attempt))
+        return result
     except VideoError as error:
+        return _remembered(plan, stage, error)
+    except Exception as error:
+        return transient_failure(plan.source, stage, error)
+
+
+def _remembered(plan: VideoPlan, stage: str, error: VideoError) -> Failure:
+    """The failure of a video that can never be read, noted in the store, unless it is not the one that was planned any more."""
+    try:
+        check_unchanged(plan)
         failure = Failure(plan.video, plan.source.uri, stage, str(error), True, plan.shard)
         plan.store.write(failure_name(plan, stage), json.dumps(asdict(failure), indent=1).encode())
         return failure
+    except Exception as trouble:
+        return transient_failure(plan.source, stage, trouble)
 
 
-def _repair(plan: VideoPlan, before: str, chunk_frames: int) -> None:
+def _mending(plan: VideoPlan, stage: str, work: Callable[[Report], int], report: Report, chunk_frames: int) -> int:
+    """Work; where an input turns out to be damaged, compute it again first."""
+    for _ in range(_REPAIRS):
+        try:
+            return work(report)
+        except DamagedArtifactError:
+            with suppress(DamagedArtifactError):  # what is repaired may rest on more damage: next time round
+                _repair(plan, stage, report, chunk_frames)
+    return work(report)
+
+
+def _repair(plan: VideoPlan, before: str, report: Report, chunk_frames: int) -> None:
     """Compute what is missing of the stages before one, wherever this happens to run: damage is rare."""
-    run_index(plan, _reporter(plan))
+    run_index(plan, report)
     stop = len(timeline(plan).frames)
     for stage in PIPELINE[1:]:
         if stage.name == before:
             return
         if plan.artifact(stage).manifest() is None:
-            _run_stage(plan, stage, stop, chunk_frames)
+            _run_stage(plan, stage, stop, report, chunk_frames)
 
 
-def _run_stage(plan: VideoPlan, stage: Stage, stop: int, chunk_frames: int) -> None:
-    report = _reporter(plan)
+def _run_stage(plan: VideoPlan, stage: Stage, stop: int, report: Report, chunk_frames: int) -> None:
     if stage.in_order:
         run_in_order(plan, stage, chunk_frames=chunk_frames, report=report)
     else:

@@ -2,6 +2,7 @@
 
     artifacts/<stage>/<key>/<start>-<stop>-<digest>.parquet   rows of the sampled frames [start, stop)
     chunks/<stage>/<key>/<start>-<stop>.json                  commits one chunk
+    chunks/<stage>/<key>/withdrawn                            chunks were taken back: it is wanted whole again
     manifests/<stage>/<key>.json                              commits the whole, and lists its chunks
 
 Frames are counted by their place among the sampled frames. Neither chunk bounds nor workers are part of a key, so
@@ -14,16 +15,18 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from storage.parquet import parquet_bytes, read_parquet
 from storage.store import Store
+
+# What reading a commit raises whose bytes are not those that were written.
+_NOT_OURS = (ValueError, KeyError, TypeError, AttributeError)
 
 
 class DamagedArtifactError(RuntimeError):
@@ -108,11 +111,19 @@ class Artifact:
     def _chunks_prefix(self) -> str:
         return f"chunks/{self.stage}/{self.key}"
 
+    @property
+    def _withdrawn_name(self) -> str:
+        return f"{self._chunks_prefix}/withdrawn"
+
     def manifest(self) -> Manifest | None:
-        """The closing manifest, or None where the artifact is not whole."""
+        """The closing manifest, or None where the artifact is not whole. One that cannot be understood is withdrawn."""
         try:
             return Manifest.from_json(json.loads(self.store.read(self._manifest_name)))
         except FileNotFoundError:
+            return None
+        except _NOT_OURS:
+            self.store.write(self._withdrawn_name, b"")
+            self.store.delete(self._manifest_name)
             return None
 
     def chunks(self) -> list[Chunk]:
@@ -122,8 +133,8 @@ class Artifact:
             if manifest:
                 return list(manifest.chunks)
             try:
-                names = self.store.list(self._chunks_prefix)
-                found = [Chunk.from_json(json.loads(self.store.read(name))) for name in names]
+                names = [name for name in self.store.list(self._chunks_prefix) if name.endswith(".json")]
+                found = [chunk for name in names if (chunk := self._chunk(name))]
                 break
             except FileNotFoundError:  # closed, or withdrawn, by another worker between listing and reading
                 continue
@@ -133,6 +144,14 @@ class Artifact:
             if not chosen or chunk.start >= chosen[-1].stop:
                 chosen.append(chunk)
         return chosen
+
+    def _chunk(self, name: str) -> Chunk | None:
+        """A chunk's commit; None for one that cannot be understood, which is taken back."""
+        try:
+            return Chunk.from_json(json.loads(self.store.read(name)))
+        except _NOT_OURS:
+            self.store.delete(name)
+            return None
 
     def commit(
         self, start: int, stop: int, table: pa.Table, state: pa.Table | None = None, *, seconds: float, device: str
@@ -185,10 +204,10 @@ class Artifact:
             self.store.delete(name)
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
-        """All rows in frame order; FileNotFoundError where the artifact is not whole. Digests are checked as in read_span."""
+        """All rows in frame order; DamagedArtifactError where it is not whole. Digests are checked as in read_span."""
         manifest = self.manifest()
         if manifest is None:
-            raise FileNotFoundError(f"no artifact {self.stage}/{self.key} in {self.store.root}")
+            raise DamagedArtifactError(f"{self.store.root} holds no whole artifact {self.stage}/{self.key}")
         tables = [self._read_part(chunk, chunk.part) for chunk in manifest.chunks]
         return pa.concat_tables([table if columns is None else table.select(columns) for table in tables])
 
@@ -220,24 +239,37 @@ class Artifact:
                 return self._read_part(chunk, chunk.state)
         return None
 
-    def _read_part(self, chunk: Chunk, part: Part) -> pa.Table:
+    def damage(self, chunk: Chunk) -> str | None:
+        """What is wrong with the bytes of a chunk, all of which are read; None where nothing is."""
+        for part in (part for part in (chunk.part, chunk.state) if part):
+            found = self._damage(part)[1]
+            if found:
+                return f"{part.name} {found}"
+        return None
+
+    def _damage(self, part: Part) -> tuple[bytes, str]:
+        """A part's bytes, and what is wrong with them, or nothing."""
         try:
             data = self.store.read(part.name)
-            damage = "has other bytes than were committed" if hashlib.sha256(data).hexdigest() != part.sha256 else ""
         except FileNotFoundError:
-            damage = "is missing"
+            return b"", "is missing"
+        return data, "" if hashlib.sha256(data).hexdigest() == part.sha256 else "has other bytes than were committed"
+
+    def _read_part(self, chunk: Chunk, part: Part) -> pa.Table:
+        data, damage = self._damage(part)
         if damage:
             self.withdraw([chunk, *(other for other in self.chunks() if self._is_cut(other))])
             raise DamagedArtifactError(f"{part.name} {damage}; its chunk was withdrawn and the next attempt computes it again")
-        return pq.read_table(BytesIO(data))
+        return read_parquet(data)
 
     def _is_cut(self, chunk: Chunk) -> bool:
         """Whether a part of the chunk is missing or of another size, which no reading is needed to see."""
         return any(self.store.size(part.name) != part.bytes for part in (chunk.part, chunk.state) if part)
 
     def withdraw(self, damaged: Iterable[Chunk]) -> None:
-        """Take chunks back: the artifact is open again, its other chunks stay committed."""
+        """Take chunks back: the artifact is open again, and wanted; its other chunks stay committed."""
         gone = {(chunk.start, chunk.stop) for chunk in damaged}
+        self.store.write(self._withdrawn_name, b"")
         for chunk in self.chunks():
             name = f"{self._chunks_prefix}/{chunk.start:09d}-{chunk.stop:09d}.json"
             if (chunk.start, chunk.stop) in gone:
@@ -259,19 +291,21 @@ def closed_keys(store: Store, stage: str) -> set[str]:
     return {name.rsplit("/", 1)[1].removesuffix(".json") for name in store.list(f"manifests/{stage}")}
 
 
-def parquet_bytes(table: pa.Table) -> bytes:
-    """A table as Parquet: floats byte-stream split, dictionaries for dictionary columns only, zstd."""
-    floats, dictionaries = [], []
-    for field in table.schema:
-        if pa.types.is_dictionary(field.type):
-            dictionaries.append(field.name)
-        elif pa.types.is_floating(field.type):
-            floats.append(field.name)
-        elif pa.types.is_fixed_size_list(field.type) and pa.types.is_floating(field.type.value_type):
-            floats.append(f"{field.name}.list.element")
-    sink = BytesIO()
-    pq.write_table(table, sink, compression="zstd", use_dictionary=dictionaries or False, use_byte_stream_split=floats or False)
-    return sink.getvalue()
+def open_keys(store: Store, stage: str) -> set[str]:
+    """Keys of the artifacts of a stage that were begun, or partly withdrawn, and are not whole, by one listing.
+
+    Ask before `closed_keys`: what is closed in between is then in both.
+    """
+    return {name.split("/")[2] for name in store.list(f"chunks/{stage}")}
+
+
+def all_keys(store: Store) -> dict[str, set[str]]:
+    """Keys of all artifacts, begun or whole, by stage."""
+    keys: dict[str, set[str]] = {}
+    for name in (*store.list("chunks"), *store.list("manifests")):
+        _, stage, key = name.split("/")[:3]
+        keys.setdefault(stage, set()).add(key.removesuffix(".json"))
+    return keys
 
 
 def _json(value: Any) -> bytes:

@@ -13,17 +13,16 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from io import BytesIO
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from storage.artifacts import parquet_bytes
+from storage.parquet import parquet_bytes, read_parquet
 from storage.schemas import PLAN
 from storage.store import Store, StoreError
 
+_STAMP = "%Y%m%d-%H%M%S"
 _RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
@@ -39,9 +38,12 @@ class Failure:
     shard: int
 
 
-def new_run() -> str:
-    """A run's id: its start in UTC and six random digits. Ids sort by time."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+def new_run(store: Store) -> str:
+    """A run's id: its start in UTC and six random digits. Ids sort by time, also where clocks disagree or a second is short."""
+    start = datetime.now(UTC).replace(microsecond=0)
+    for latest in all_runs(store)[-1:]:
+        start = max(start, datetime.strptime(latest[:15], _STAMP).replace(tzinfo=UTC) + timedelta(seconds=1))
+    return f"{start:{_STAMP}}-{uuid.uuid4().hex[:6]}"
 
 
 def split_address(address: str) -> tuple[str, str | None]:
@@ -81,7 +83,7 @@ def end_run(store: Store, run: str, facts: Mapping[str, Any]) -> None:
 
 def all_runs(store: Store) -> list[str]:
     """Ids of all runs, oldest first."""
-    return sorted({name.split("/")[1] for name in store.list("runs")})
+    return sorted(name for name in store.folders("runs") if _RUN.fullmatch(name))
 
 
 def find_run(store: Store, run: str | None) -> str:
@@ -99,7 +101,7 @@ def find_run(store: Store, run: str | None) -> str:
 def read_plan(store: Store, run: str) -> pa.Table:
     """All planned artifacts of a run (schemas.PLAN)."""
     names = [name for name in store.list(f"runs/{run}") if name.endswith(".parquet")]
-    tables = [pq.read_table(BytesIO(store.read(name))) for name in names]
+    tables = [read_parquet(store.read(name)) for name in names]
     return pa.concat_tables(tables) if tables else PLAN.empty_table()
 
 

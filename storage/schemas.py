@@ -211,7 +211,7 @@ VIDEOS = _schema(
     _field("duration_ns", pa.int64(), "time from the first frame to the last", "ns"),
     _field("poses", pa.int64(), "rows in `poses`", "rows"),
     _field("tracks", pa.int64(), "rows in `tracks`", "rows"),
-    _field("publish_key", pa.string(), "key of the artifact that the rows come from"),
+    _field("publish_key", pa.string(), "key of the artifact that the rows come from; empty while a run replaces them"),
     _RUN,
     _SHARD,
 )
@@ -241,4 +241,5 @@ PLAN = _schema(
     _field("shard", pa.int32(), "group of videos that are published together"),
     _field("stage", pa.string(), "name of the stage"),
     _field("key", pa.string(), "key of the artifact"),
+    _field("params", pa.string(), "parameters of the stage, as JSON"),
 )

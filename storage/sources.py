@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+
+from storage.parquet import read_parquet
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset((
@@ -207,11 +208,10 @@ def _csv_entries(text: str) -> Iterable[str]:
 
 
 def _parquet_entries(data: bytes) -> Iterable[str]:
-    table = pq.ParquetFile(io.BytesIO(data))
-    names = table.schema_arrow.names
-    if "uri" not in names:
-        raise ValueError(f"it has no column `uri`, only {', '.join(names)}")
-    return [str(value) for value in table.read(columns=["uri"])["uri"].to_pylist() if value is not None]
+    table = read_parquet(data)
+    if "uri" not in table.column_names:
+        raise ValueError(f"it has no column `uri`, only {', '.join(table.column_names)}")
+    return [str(value) for value in table["uri"].to_pylist() if value is not None]
 
 
 def _images(source: Source) -> list[dict[str, Any]]:

@@ -120,6 +120,15 @@ class Store:
         names = ((name[len(self._base) + 1 :], int(info["size"])) for name, info in found.items())
         return {name: size for name, size in sorted(names) if not Path(name).name.startswith(".")}
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """Names of the folders directly below a prefix, without what lies in them; empty where there are none."""
+        self._fs.invalidate_cache()
+        try:
+            found = self._fs.ls(self.path(prefix), detail=True)
+        except FileNotFoundError:
+            return ()
+        return tuple(sorted(Path(entry["name"]).name for entry in found if entry["type"] == "directory"))
+
     def check(self) -> None:
         """Raise StoreError unless objects can be written and read here."""
         name = f".check-{uuid.uuid4().hex}"

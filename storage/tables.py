@@ -1,30 +1,34 @@
 """The published tables: Delta Lake under tables/, atomic and versioned, partitioned by shard, each holding every video's latest.
 
-Videos are replaced within their shard, so that annotating two more merges them in. `videos` is written last: a video
-counts as published when its row there names the artifact that its rows come from.
+Videos are replaced within their shard, so that annotating two more merges them in. Each table is atomic, the five
+together are not, so a run claims its videos first: their rows in `videos` name the run and no artifact. Then the other
+tables are written, then `videos` again, with the artifact that the rows come from. Whoever is killed in between leaves a
+claim, which the next run sees. Of two runs at once the one that began later wins: a commit is tried again where another
+one came between, and a run leaves alone what a later one has claimed.
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from storage.schemas import PUBLISHED, name_of
+from storage.schemas import PUBLISHED, describe, name_of
 from storage.store import Store
 
-_ORDER = ("frames", "poses", "tracks", "failures", "videos")
+_DATA = ("frames", "poses", "tracks")
 _SORT = {"frames": ("video", "frame"), "poses": ("video", "frame", "track_id"), "tracks": ("video", "track_id")}
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]+")
 _FILES_A_SHARD = 8  # more small files than this are compacted
-_ATTEMPTS = 20
+_SECONDS = 120.0  # for commits that others keep coming between
 _WRITER = WriterProperties(compression="ZSTD", max_row_group_size=128 * 1024)
 
 
@@ -41,7 +45,7 @@ def storage_options(store: Store) -> dict[str, str] | None:
 def open_table(store: Store, name: str) -> DeltaTable | None:
     """A published table, None where nothing has been published."""
     try:
-        return DeltaTable(table_uri(store, name), storage_options=storage_options(store))
+        return _opened(store, name)
     except TableNotFoundError:
         return None
 
@@ -50,61 +54,150 @@ def read(
     store: Store, name: str, *, videos: Collection[str] | None = None, columns: list[str] | None = None
 ) -> pa.Table:
     """Rows of a published table, of all videos or of some, in order; an empty table where nothing has been published."""
-    schema = next(schema for schema in PUBLISHED if name_of(schema) == name)
     table = open_table(store, name)
     if table is None:
-        empty = schema.empty_table()
+        empty = _schema(name).empty_table()
         return empty.select(columns) if columns else empty
-    filters = None if videos is None else pc.field("video").isin(pa.array(sorted(videos), pa.string()))
-    rows = table.to_pyarrow_table(filters=filters, columns=columns)
+    rows = table.to_pyarrow_table(filters=None if videos is None else _among(videos), columns=columns)
     order = [(key, "ascending") for key in _SORT.get(name, ("video",)) if key in rows.column_names]
     return rows.sort_by(order) if order else rows
+
+
+def read_shard(store: Store, name: str, shard: int) -> pa.Table:
+    """Rows of one shard of a published table."""
+    return _opened(store, name).to_pyarrow_table(filters=pc.field("shard") == shard)
+
+
+def as_written(name: str, rows: pa.Table) -> pa.Table:
+    """Rows of a table with the types and in the order in which they are published."""
+    return rows.cast(_plain(_schema(name))).sort_by([(key, "ascending") for key in _SORT.get(name, ("video",))])
 
 
 def create_tables(store: Store) -> None:
     """Make the tables that are not there yet, empty, so that every query works from the first run on."""
     for schema in PUBLISHED:
         if open_table(store, name_of(schema)) is None:
-            DeltaTable.create(
-                table_uri(store, name_of(schema)),
-                schema=_plain(schema),
-                mode="ignore",
-                partition_by=["shard"],
-                name=name_of(schema),
-                description=schema.metadata[b"description"].decode(),
-                storage_options=storage_options(store),
-            )
+            _create(store, schema)
 
 
-def replace_videos(store: Store, shard: int, videos: Collection[str], rows: Mapping[str, pa.Table]) -> None:
-    """Put these rows in place of all rows of these videos of one shard, table by table, `videos` last.
+def _create(store: Store, schema: pa.Schema) -> None:
+    try:
+        DeltaTable.create(
+            table_uri(store, name_of(schema)),
+            schema=_plain(schema),
+            mode="ignore",
+            partition_by=["shard"],
+            name=name_of(schema),
+            description=describe(schema),
+            storage_options=storage_options(store),
+        )
+    except DeltaError:
+        if open_table(store, name_of(schema)) is None:
+            raise
+        # Another run made it in this moment.
 
-    `videos` are ids (letters, digits, _ and -; ValueError otherwise). Racing commits are tried again.
+
+def publish_videos(store: Store, run: str, shard: int, rows: Mapping[str, pa.Table]) -> set[str]:
+    """Put a run's rows of some videos of one shard in place of all rows that the tables hold of these videos.
+
+    `rows` holds the tables `videos`, `frames`, `poses` and `tracks` of the same videos, whose ids are letters, digits, _
+    and - (ValueError otherwise). Returns the ids that were published: those that no later run had claimed.
     """
+    videos = rows["videos"]
+    no_key = pa.array([""] * len(videos), pa.string())
+    claim = videos.set_column(videos.schema.get_field_index("publish_key"), "publish_key", no_key)
+    ids = set(videos["video"].to_pylist())
+    mine = _replace(store, "videos", run, shard, ids, claim)
+    for name in _DATA:
+        mine = _replace(store, name, run, shard, mine, rows[name])
+    mine = _replace(store, "videos", run, shard, mine, videos)
+    lost = ids - mine
+    if lost:  # what was written before the later run's claim was seen, and which that run did not meet
+        for name in _DATA:
+            _until_committed(partial(_delete, store, name, f"{_of(shard, lost)} AND run = '{run}'"))
+    for name in (*_DATA, "videos"):
+        _compact(store, name, shard)
+    return mine
+
+
+def replace_failures(store: Store, shard: int, videos: Collection[str], rows: pa.Table) -> None:
+    """Put these rows in place of all that `failures` holds of these videos of one shard."""
+    if videos:
+        _until_committed(partial(_overwrite, store, "failures", None, rows, _of(shard, videos)))
+        _compact(store, "failures", shard)
+
+
+def rewrite_shard(store: Store, shard: int, batches: Iterable[Mapping[str, pa.Table]]) -> None:
+    """Put these rows, tables as for `publish_videos`, in place of all that the tables hold of a shard.
+
+    Nothing of it is read: its files may be damaged.
+    """
+    everything = f"shard = {int(shard)}"
+    videos = [_schema("videos").empty_table()]
+    for name in ("videos", *_DATA):
+        _until_committed(partial(_overwrite, store, name, None, _schema(name).empty_table(), everything))
+    for rows in batches:
+        videos.append(rows["videos"])
+        for name in _DATA:
+            _until_committed(partial(_append, store, name, rows[name]))
+    _until_committed(partial(_overwrite, store, "videos", None, pa.concat_tables(videos).unify_dictionaries(), everything))
+
+
+def _replace(store: Store, name: str, run: str, shard: int, videos: Collection[str], rows: pa.Table) -> set[str]:
+    """Replace the rows of those videos that no later run has claimed; their ids."""
+    mine: set[str] = set()
+
+    def replace() -> None:
+        nonlocal mine
+        # In this order: a claim that comes after the look at `videos` comes with a commit to this table after its opening,
+        # or finds this one's rows there.
+        table = _opened(store, name)
+        mine = set(videos) - _claimed_later(table if name == "videos" else _opened(store, "videos"), run, videos)
+        if mine:
+            wanted = pc.is_in(rows["video"].cast(pa.string()), pa.array(sorted(mine), pa.string()))
+            _overwrite(store, name, table, rows.filter(wanted), _of(shard, mine))
+
+    if videos:
+        _until_committed(replace)
+    return mine
+
+
+def _claimed_later(videos_table: DeltaTable, run: str, videos: Collection[str]) -> set[str]:
+    """Those of the videos that a run with a later id has published or claimed."""
+    rows = videos_table.to_pyarrow_table(columns=["video", "run"], filters=_among(videos))
+    return {row["video"] for row in rows.to_pylist() if row["run"] > run}
+
+
+def _opened(store: Store, name: str) -> DeltaTable:
+    return DeltaTable(table_uri(store, name), storage_options=storage_options(store))
+
+
+def _among(videos: Collection[str]) -> pc.Expression:
+    return pc.field("video").isin(pa.array(sorted(videos), pa.string()))
+
+
+def _of(shard: int, videos: Collection[str]) -> str:
+    """Delta's predicate for some videos of a shard."""
     unsafe = [video for video in videos if not _SAFE_ID.fullmatch(video)]
     if unsafe:
         raise ValueError(f"not ids of videos: {unsafe}")
     listed = ", ".join(f"'{video}'" for video in sorted(videos))
-    for name in _ORDER:
-        if name not in rows:
-            continue
-        order = [(key, "ascending") for key in _SORT.get(name, ("video",))]
-        data = _as_plain(rows[name]).sort_by(order)
-        _overwrite(store, name, data, f"shard = {int(shard)} AND video IN ({listed})")
-        _compact(store, name, shard)
+    return f"shard = {int(shard)} AND video IN ({listed})"
 
 
-def _overwrite(store: Store, name: str, data: pa.Table, predicate: str) -> None:
-    _until_committed(
-        lambda: write_deltalake(
-            table_uri(store, name),
-            data,
-            mode="overwrite",
-            predicate=predicate,
-            writer_properties=_WRITER,
-            storage_options=storage_options(store),
-        )
-    )
+def _overwrite(store: Store, name: str, table: DeltaTable | None, rows: pa.Table, predicate: str) -> None:
+    """Replace what a predicate tells by rows; with a table that was opened before, only if nothing has come between."""
+    options: dict[str, Any] = {"writer_properties": _WRITER, "storage_options": storage_options(store)}
+    write_deltalake(table or _opened(store, name), as_written(name, rows), mode="overwrite", predicate=predicate, **options)
+
+
+def _append(store: Store, name: str, rows: pa.Table) -> None:
+    options: dict[str, Any] = {"writer_properties": _WRITER, "storage_options": storage_options(store)}
+    write_deltalake(_opened(store, name), as_written(name, rows), mode="append", **options)
+
+
+def _delete(store: Store, name: str, predicate: str) -> None:
+    _opened(store, name).delete(predicate, writer_properties=_WRITER)
 
 
 def _compact(store: Store, name: str, shard: int) -> None:
@@ -115,15 +208,19 @@ def _compact(store: Store, name: str, shard: int) -> None:
             table.optimize.compact(partition_filters=partition, writer_properties=_WRITER)
 
 
+@retry(
+    retry=retry_if_exception_type(CommitFailedError),
+    wait=wait_random_exponential(multiplier=0.05, max=2),
+    stop=stop_after_delay(_SECONDS),
+    reraise=True,
+)
 def _until_committed(write: Callable[[], object]) -> None:
-    for attempt in range(_ATTEMPTS):
-        try:
-            write()
-            return
-        except CommitFailedError:
-            if attempt == _ATTEMPTS - 1:
-                raise
-            time.sleep(0.05 * (attempt + 1))
+    """Try again from the start where another writer's commit came between: what it wrote must be looked at."""
+    write()
+
+
+def _schema(name: str) -> pa.Schema:
+    return next(schema for schema in PUBLISHED if name_of(schema) == name)
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:
@@ -135,7 +232,3 @@ def _plain(schema: pa.Schema) -> pa.Schema:
         comment = facts["description"] + (f" [{facts['unit']}]" if "unit" in facts else "")
         fields.append(pa.field(field.name, type_, nullable=field.nullable, metadata={**facts, "comment": comment}))
     return pa.schema(fields)
-
-
-def _as_plain(table: pa.Table) -> pa.Table:
-    return table.cast(_plain(table.schema))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from storage.codecs import candidates_to_table, detections_from_table
@@ -29,11 +29,6 @@ class EstimateParams(Params):
         0.05, ge=0, description="pixels farther from the box than this share of its sides become grey; none keeps them"
     )
     heatmaps: bool = Field(False, description="keep full heatmaps (float16, 136 KB a detection)")
-
-    @field_validator("grey_margin", mode="before")
-    @classmethod
-    def _none_is_a_word(cls, value: object) -> object:
-        return None if value == "none" else value
 
 
 class _Estimated(NamedTuple):

@@ -21,7 +21,7 @@ from storage.artifacts import Artifact, Chunk
 from storage.codecs import column, info_from_table
 from storage.video import VideoInfo, decode
 from tasks import index
-from tasks.plan import VideoPlan, stage_weights
+from tasks.plan import VideoPlan, check_unchanged, stage_weights
 from tasks.stage import Block, Stage
 from tkm.networks import runtime
 
@@ -52,6 +52,7 @@ def run_index(plan: VideoPlan, report: Report) -> int:
     if artifact.manifest() is None:
         began = time.perf_counter()
         table = index.STAGE.checked(index.run(plan.source, plan.params["index"]))  # type: ignore[arg-type]
+        check_unchanged(plan)
         artifact.commit(0, table.num_rows, table, seconds=time.perf_counter() - began, device="cpu")
         close_if_whole(plan, index.STAGE, table.num_rows)
         report(index.STAGE.name, int(column(table, "is_sampled", np.bool_).sum()))
@@ -179,6 +180,8 @@ def _run_block(plan: VideoPlan, stages: Sequence[Stage], block: Block) -> _Made:
 
 
 def _commit(plan: VideoPlan, piece: Piece, made: Sequence[_Made]) -> None:
+    if any(stage.images for stage in piece.stages):
+        check_unchanged(plan)
     for stage in piece.stages:
         table = pa.concat_tables([block.tables[stage.name] for block in made]).combine_chunks()
         seconds = sum(block.seconds[stage.name] for block in made)

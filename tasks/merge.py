@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from storage.schemas import FAILURES, FRAMES, POSES, TRACKS, VIDEOS
 from storage.store import Store
 from tasks import index, publish
 from tkm.skeleton import COCO_17
+
+BATCH_ROWS = 500_000  # people in frames that are merged at a time: some 150 MB
 
 
 @dataclass(frozen=True)
@@ -70,36 +72,48 @@ def published_rows(store: Store, run: str, finished: Finished) -> dict[str, pa.T
     }
 
 
-def merge(
-    store: Store, run: str, shard: int, finished: Sequence[Finished], failed: Sequence[runs.Failure]
-) -> tuple[int, list[runs.Failure]]:
-    """Bring the published tables of one shard up to date.
+def joined(videos: Sequence[Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
+    """Rows of at least one video, together."""
+    return {name: pa.concat_tables([rows[name] for rows in videos]).unify_dictionaries() for name in videos[0]}
 
-    Returns the number of videos whose rows changed, and those whose artifacts turned out to be damaged.
+
+def merge(store: Store, run: str, shard: int, finished: Sequence[Finished]) -> tuple[int, list[str]]:
+    """Bring the published tables of one shard up to date with finished videos, which are no longer failures.
+
+    Returns how many videos' rows changed, and the ids of those whose artifacts turned out to be damaged or missing; what is
+    damaged has been withdrawn. Rows of a bounded number of people are held at a time.
     """
     published = tables.read(store, "videos", videos=[video.video for video in finished], columns=["video", "publish_key"])
     current = {row["video"]: row["publish_key"] for row in published.to_pylist()}
-    changed = [video for video in finished if current.get(video.video) != video.publish_key]
-    rows: dict[str, dict[str, pa.Table]] = {}
-    damaged: list[runs.Failure] = []
-    for video in changed:
+    changed, damaged = 0, []
+    batch: list[dict[str, pa.Table]] = []
+
+    def publish_batch() -> int:
+        rows = joined(batch)
+        batch.clear()
+        return len(tables.publish_videos(store, run, shard, rows))
+
+    for video in finished:
+        if current.get(video.video) == video.publish_key:
+            continue
         try:
-            rows[video.video] = published_rows(store, run, video)
-        except (DamagedArtifactError, FileNotFoundError) as error:
-            message = f"{video.uri}: {error}; run again"
-            damaged.append(runs.Failure(video.video, video.uri, publish.STAGE.name, message, False, shard))
-    if rows:
-        parts = list(rows.values())
-        joined = {name: pa.concat_tables([part[name] for part in parts]).unify_dictionaries() for name in parts[0]}
-        tables.replace_videos(store, shard, list(rows), joined)
-    gone = {failure.video for failure in damaged}
-    finished, failed = [video for video in finished if video.video not in gone], [*failed, *damaged]
+            batch.append(published_rows(store, run, video))
+        except DamagedArtifactError:
+            damaged.append(video.video)
+        if sum(rows["poses"].num_rows for rows in batch) >= BATCH_ROWS:
+            changed += publish_batch()
+    if batch:
+        changed += publish_batch()
     known = set(tables.read(store, "failures", columns=["video"])["video"].to_pylist())
-    seen = {video.video for video in finished if video.video in known} | {failure.video for failure in failed}
-    if seen:
-        rows_failed = pa.Table.from_pylist([{**asdict(failure), "run": run} for failure in failed], schema=FAILURES)
-        tables.replace_videos(store, shard, seen, {"failures": rows_failed})
-    return len(rows), damaged
+    done = {video.video for video in finished} & known - set(damaged)
+    tables.replace_failures(store, shard, done, FAILURES.empty_table())
+    return changed, damaged
+
+
+def merge_failures(store: Store, run: str, shard: int, failed: Sequence[runs.Failure]) -> None:
+    """Tell in `failures`, of videos of one shard, why they could not be finished; what was published of them before stays."""
+    rows = pa.Table.from_pylist([{**asdict(failure), "run": run} for failure in failed], schema=FAILURES)
+    tables.replace_failures(store, shard, {failure.video for failure in failed}, rows)
 
 
 def finished_of_run(store: Store, run: str, wanted: Collection[str] | None = None) -> Iterable[Finished]:

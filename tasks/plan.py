@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from storage.artifacts import Artifact, artifact_key
-from storage.sources import Source, video_id
+from storage.sources import Source, fingerprint, video_id
 from storage.store import Store
 from tasks.pipeline import PIPELINE
 from tasks.stage import Params, Stage
@@ -20,12 +20,14 @@ SHARDS = 16  # partitions of the published tables; part of their layout, so it n
 class VideoPlan:
     """One video of a run: where it is, what it holds, and the key of every stage's artifact.
 
-    `keys` and `params` are by stage name. Small, picklable; this is all that travels to a worker.
+    `keys` and `params` are by stage name. `fingerprint` is the source's when its content was read, empty where it was not.
+    Small, picklable; this is all that travels to a worker.
     """
 
     store: Store
     source: Source
     content_sha256: str
+    fingerprint: str
     params: Mapping[str, Params]
     keys: Mapping[str, str]
 
@@ -60,10 +62,12 @@ def stage_weights(stage: Stage) -> dict[str, str]:
     return {name: weights.digest(name) for name in stage.weights}
 
 
-def plan_video(store: Store, source: Source, content_sha256: str, params: Mapping[str, Params]) -> VideoPlan:
+def plan_video(
+    store: Store, source: Source, content_sha256: str, params: Mapping[str, Params], fingerprint: str = ""
+) -> VideoPlan:
     """Keys of all stages for a video's content under these parameters (by stage name)."""
     keys: dict[str, str] = {}
-    plan = VideoPlan(store, source, content_sha256, params, keys)
+    plan = VideoPlan(store, source, content_sha256, fingerprint, params, keys)
     for stage in PIPELINE:
         chosen = params[stage.name].model_dump(mode="json")
         keys[stage.name] = artifact_key(
@@ -72,10 +76,11 @@ def plan_video(store: Store, source: Source, content_sha256: str, params: Mappin
     return plan
 
 
-def missing(plan: VideoPlan, closed: Mapping[str, set[str]]) -> set[str]:
+def missing(plan: VideoPlan, begun: Mapping[str, set[str]], closed: Mapping[str, set[str]]) -> set[str]:
     """Names of the stages to run, asked from the end: a finished last stage needs none of its inputs.
 
-    `closed` holds the keys of whole artifacts, by stage name.
+    `closed` holds the keys of whole artifacts, by stage name, `begun` those of which parts are there. What was begun, or
+    withdrawn because it was damaged, is finished also where nothing needs it.
     """
     wanted: set[str] = set()
 
@@ -87,4 +92,17 @@ def missing(plan: VideoPlan, closed: Mapping[str, set[str]]) -> set[str]:
             want(source)
 
     want(PIPELINE[-1])
+    for stage in PIPELINE:
+        if plan.keys[stage.name] in begun[stage.name]:
+            want(stage)
     return wanted
+
+
+def check_unchanged(plan: VideoPlan) -> None:
+    """Raise ReplacedError if the video is not the one any more whose content the plan's keys are made from."""
+    if plan.fingerprint and fingerprint(plan.source) != plan.fingerprint:
+        raise ReplacedError(f"{plan.source.uri} was replaced or changed while it was read; run again when it is complete")
+
+
+class ReplacedError(OSError):
+    """A video changed under the hands that read it: what was read of it belongs to no content that is known."""

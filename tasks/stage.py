@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Params(BaseModel):
-    """Parameters of a stage: frozen and validated. All of them are part of the artifact's key."""
+    """Parameters of a stage: frozen and validated. All of them are part of the artifact's key. The word `none` is None."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _none_is_a_word(cls, value: object, info: ValidationInfo) -> object:
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        return None if value == "none" and type(None) in get_args(annotation) else value
 
 
 @dataclass(frozen=True)

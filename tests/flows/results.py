@@ -92,5 +92,5 @@ def publish(store: Store, source: Source, sampled: list[int], poses: PoseSet, tr
             every = {name: own[name] if name in own else [same[name]] * count for name in schema.names}
             rows[name_of(schema)] = pa.table(every).cast(schema)
     tables.create_tables(store)
-    tables.replace_videos(store, 3, [video], rows)
+    tables.publish_videos(store, RUN, 3, rows)
     return video

@@ -35,7 +35,7 @@ def test_an_artifact_is_whole_only_when_it_is_closed(artifact: Artifact) -> None
     commit(artifact, 0, 4)
     commit(artifact, 4, 6)
     assert artifact.manifest() is None
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DamagedArtifactError, match="no whole artifact"):
         artifact.read()
     artifact.close(6, **FACTS)
     assert artifact.read()["frame"].to_pylist() == [0, 1, 2, 3, 4, 5]

@@ -1,0 +1,169 @@
+"""What a run is to do: videos, and, where it repeats earlier runs, what those knew of them and what is made anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pydantic import ValidationError
+
+from flows.settings import SettingsError, sentence
+from storage import runs, tables
+from storage.sources import InputError, Source
+from storage.store import Store
+from tasks.pipeline import PIPELINE
+from tasks.plan import VideoPlan, plan_video
+from tasks.stage import Params, Stage
+
+_THREADS = 16  # videos whose artifacts are opened again at a time: it is the store that is waited for
+_Changes = Mapping[str, Mapping[str, str]]  # stage -> parameter -> value
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier run knew of a video: its content, known also when the video is gone, and its parameters by stage."""
+
+    content_sha256: str
+    params: Mapping[str, Params]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The videos of a run and, by address, what earlier runs knew of those that are run again."""
+
+    sources: Sequence[Source]
+    earlier: Mapping[str, Earlier] = field(default_factory=dict)
+
+
+def wanted_again(store: Store, run: str | None, stage: str, changes: Iterable[str], videos: Collection[str]) -> Wanted:
+    """The videos of an earlier run, or where none is given all published ones, with the parameters they had, some changed.
+
+    Args:
+        store: that of the earlier runs.
+        run: id of the run, None for the dataset: of every video the run whose results it shows.
+        stage: the stage to run again.
+        changes: `name=value` for a parameter of that stage, `later.name=value` for one of a stage that rests on it.
+        videos: ids, names, or globs of either; none means all.
+
+    Raises SettingsError for a change that cannot be made, InputError where there are no such videos.
+    """
+    changed = _changes(stage, changes)
+    planned = _planned(store, run)
+    rows = {video: planned[video] for video in _chosen(planned, videos)}
+    if not rows:
+        what = store.root if run is None else f"run {run} of {store.root}"
+        raise InputError(f"{what} holds no videos to run again; annotate them first")
+    sources = {video: Source(next(iter(own.values()))["uri"], next(iter(own.values()))["kind"]) for video, own in rows.items()}
+    return Wanted(
+        tuple(sources.values()),
+        {
+            source.uri: Earlier(next(iter(rows[video].values()))["content_sha256"], _params(rows[video], changed))
+            for video, source in sources.items()
+        },
+    )
+
+
+def dependents(stage: str) -> set[str]:
+    """Names of a stage and of all that take, directly or not, what it makes. SettingsError for a name that is no stage's."""
+    names_known = [known.name for known in PIPELINE]
+    if stage not in names_known:
+        raise SettingsError(f"--stage {stage}: there is no such stage; choose one of {', '.join(names_known)}")
+    names = {stage}
+    for later in PIPELINE:  # inputs stand before those that take them
+        if names & {source.name for source in later.inputs}:
+            names.add(later.name)
+    return names
+
+
+def reopen(store: Store, wanted: Wanted, stages: Collection[str]) -> None:
+    """Withdraw what the store holds of these stages for the videos as they were, so that it is computed anew."""
+    known = ((source, wanted.earlier[source.uri]) for source in wanted.sources)
+    plans = (plan_video(store, source, earlier.content_sha256, earlier.params) for source, earlier in known)
+    by_key = {tuple(plan.keys.values()): plan for plan in plans}  # videos of one content share their artifacts
+    chosen = [stage for stage in PIPELINE if stage.name in stages]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(lambda plan: _withdraw(plan, chosen), by_key.values()))
+
+
+def _withdraw(plan: VideoPlan, stages: Sequence[Stage]) -> None:
+    for stage in reversed(stages):  # from the end, for a finished last stage needs none of the others
+        artifact = plan.artifact(stage)
+        artifact.withdraw(artifact.chunks())
+
+
+def _planned(store: Store, run: str | None) -> dict[str, dict[str, dict[str, Any]]]:
+    """Plan rows by video and stage: of one run, or of every published video those of the run that it shows."""
+    if run is not None:
+        return _by_video(runs.read_plan(store, runs.find_run(store, run)).to_pylist())
+    runs.find_run(store, None)
+    shown = {row["video"]: row["run"] for row in tables.read(store, "videos", columns=["video", "run"]).to_pylist()}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for one in sorted(set(shown.values())):
+        rows = runs.read_plan(store, one).to_pylist()
+        found |= _by_video([row for row in rows if shown.get(row["video"]) == one])
+    return dict(sorted(found.items()))
+
+
+def _by_video(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["video"], {})[row["stage"]] = row
+    return found
+
+
+def _chosen(planned: Mapping[str, Mapping[str, Mapping[str, Any]]], videos: Collection[str]) -> list[str]:
+    """Ids of the videos that are named; all of them where no name is given."""
+    if not videos:
+        return list(planned)
+    names = {video: next(iter(rows.values()))["name"] for video, rows in planned.items()}
+    chosen: set[str] = set()
+    for pattern in videos:
+        found = {video for video, name in names.items() if _matches(video, pattern) or _matches(name, pattern)}
+        if not found:
+            some = ", ".join(list(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            raise InputError(f"--videos {pattern}: there is no video of that id or name, only {some}")
+        chosen |= found
+    return [video for video in planned if video in chosen]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def _changes(stage: str, changes: Iterable[str]) -> _Changes:
+    open_to_change = dependents(stage)
+    found: dict[str, dict[str, str]] = {}
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {change}: give it as name=value")
+        section, dot, parameter = name.strip().rpartition(".")
+        section = section if dot else stage
+        if section not in open_to_change:
+            others = ", ".join(known.name for known in PIPELINE if known.name in open_to_change)
+            raise SettingsError(f"--set {change}: --stage {stage} runs only {others} again; choose the --stage it belongs to")
+        found.setdefault(section, {})[parameter] = value.strip()
+    for section, values in found.items():
+        _validated(_stage(section), values)  # said once, not once a video
+    return found
+
+
+def _params(rows: Mapping[str, Mapping[str, Any]], changes: _Changes) -> dict[str, Params]:
+    """A video's parameters of all stages; of those that it did not go through, the defaults."""
+    recorded = {stage.name: json.loads(rows[stage.name]["params"]) if stage.name in rows else {} for stage in PIPELINE}
+    return {stage.name: _validated(stage, recorded[stage.name] | changes.get(stage.name, {})) for stage in PIPELINE}
+
+
+def _stage(name: str) -> Stage:
+    return next(stage for stage in PIPELINE if stage.name == name)
+
+
+def _validated(stage: Stage, values: Mapping[str, Any]) -> Params:
+    try:
+        return stage.Params(**values)
+    except ValidationError as error:
+        raise SettingsError(sentence(error, stage.name)) from error

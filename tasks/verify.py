@@ -1,0 +1,167 @@
+"""Verifying a store: every byte of every artifact is read, and the published tables are held against the artifacts.
+
+Damaged chunks are withdrawn, so that the next run computes them again. Published rows that cannot be read, or are not those
+of their artifact, are put right from the artifacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+
+from storage import runs, tables
+from storage.artifacts import Artifact, DamagedArtifactError, all_keys
+from storage.store import Store
+from tasks import publish
+from tasks.merge import BATCH_ROWS, Finished, finished_of_run, joined, published_rows
+from tasks.plan import SHARDS
+
+_THREADS = 8  # artifacts that are read at a time
+_TABLES = ("videos", "frames", "poses", "tracks")
+_UNREADABLE = (OSError, pa.ArrowException, DeltaError)
+_Rows = Mapping[str, pa.Table]
+
+
+@dataclass(frozen=True)
+class StageVerified:
+    """What was read of one stage, and a sentence on each damaged chunk."""
+
+    stage: str
+    artifacts: int
+    chunks: int
+    bytes: int
+    damage: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TablesVerified:
+    """Published videos whose rows were compared, videos whose artifact is not there to compare with, and what was put right."""
+
+    videos: int
+    unknown: int
+    damage: tuple[str, ...]
+
+
+def verify_artifacts(store: Store, report: Callable[[str], object]) -> list[StageVerified]:
+    """Read all artifacts, whole ones and begun ones, and withdraw what is damaged. `report` is told each stage as it begins."""
+    found = []
+    for stage, keys in sorted(all_keys(store).items()):
+        report(stage)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            read = list(pool.map(lambda key: _verify(Artifact(store, stage, key)), sorted(keys)))  # noqa: B023 - used at once
+        found.append(
+            StageVerified(
+                stage=stage,
+                artifacts=len(keys),
+                chunks=sum(chunks for chunks, _, _ in read),
+                bytes=sum(size for _, size, _ in read),
+                damage=tuple(line for _, _, lines in read for line in lines),
+            )
+        )
+    return found
+
+
+def _verify(artifact: Artifact) -> tuple[int, int, list[str]]:
+    """Chunks and bytes of an artifact, and what is damaged."""
+    chunks = artifact.chunks()
+    damage = {chunk: found for chunk in chunks if (found := artifact.damage(chunk))}
+    if damage:
+        artifact.withdraw(damage)
+    size = sum(part.bytes for chunk in chunks for part in (chunk.part, chunk.state) if part)
+    return len(chunks), size, list(damage.values())
+
+
+def verify_tables(store: Store) -> TablesVerified:
+    """Compare the published tables with the artifacts, and write those shards anew that differ or cannot be read."""
+    tables.create_tables(store)  # a table that somebody removed is filled again
+    videos, unknown, damage = 0, 0, []
+    for shard in range(SHARDS):
+        rows, trouble = _published(store, shard)
+        kept = [row for row in rows if row["publish_key"]]  # the others are being replaced; the next run does it, if none goes on
+        known = [video for row in kept if (video := _finished(store, row))]
+        videos, unknown = videos + len(known), unknown + len(kept) - len(known)
+        for batch in _batches(known, {row["video"]: row["poses"] for row in kept}):
+            trouble += _differences(store, batch)
+        if trouble:
+            damage += [f"shard {shard}: {line}" for line in trouble]
+            known = known or _finished_of_runs(store, shard)
+            others = {row["video"] for row in rows} - {video.video for _, video in known}
+            tables.rewrite_shard(store, shard, [*_saved(store, others), *_rebuilt(store, known)])
+    return TablesVerified(videos, unknown, tuple(damage))
+
+
+def _published(store: Store, shard: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows of `videos` of one shard, and what keeps them from being read."""
+    try:
+        return tables.read_shard(store, "videos", shard).to_pylist(), []
+    except _UNREADABLE as error:
+        return [], [f"videos cannot be read: {error}"]
+
+
+def _finished(store: Store, row: Mapping[str, Any]) -> tuple[str, Finished] | None:
+    """Run and artifacts of a published video; None where its artifact is not whole."""
+    manifest = Artifact(store, publish.STAGE.name, row["publish_key"]).manifest()
+    if manifest is None:
+        return None
+    names = {name for name in Finished.__dataclass_fields__ if name in row}
+    return row["run"], Finished(**{name: row[name] for name in names}, index_key=manifest.inputs["index"])
+
+
+def _finished_of_runs(store: Store, shard: int) -> list[tuple[str, Finished]]:
+    """What the runs finished, of each video the latest: what the tables hold, as far as it is known without them."""
+    latest: dict[str, tuple[str, Finished]] = {}
+    for run in runs.all_runs(store):
+        for video in finished_of_run(store, run):
+            if video.shard == shard:
+                latest[video.video] = (run, video)
+    return list(latest.values())
+
+
+def _batches(videos: Sequence[tuple[str, Finished]], poses: Mapping[str, int]) -> Iterator[list[tuple[str, Finished]]]:
+    """Videos, some at a time, so that a bounded number of rows is held."""
+    batch: list[tuple[str, Finished]] = []
+    for run, video in videos:
+        batch.append((run, video))
+        if sum(poses[finished.video] for _, finished in batch) >= BATCH_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _differences(store: Store, batch: Sequence[tuple[str, Finished]]) -> list[str]:
+    """What of the published rows of some videos cannot be read, or is not what their artifacts hold."""
+    try:
+        expected = joined([published_rows(store, run, video) for run, video in batch])
+    except DamagedArtifactError:
+        return []  # withdrawn by now; the next run computes it and publishes it
+    found = []
+    for name in _TABLES:
+        try:
+            there = tables.read(store, name, videos=[video.video for _, video in batch])
+        except _UNREADABLE as error:
+            found.append(f"{name} cannot be read: {error}")
+            continue
+        if not tables.as_written(name, there).equals(tables.as_written(name, expected[name])):
+            found.append(f"{name} is not what the artifacts hold of {len(batch)} videos")
+    return found
+
+
+def _saved(store: Store, videos: Collection[str]) -> Iterator[_Rows]:
+    """Published rows of videos that no artifact tells of, as far as they can be read."""
+    for video in sorted(videos):
+        with suppress(*_UNREADABLE):
+            yield {name: tables.read(store, name, videos=[video]) for name in _TABLES}
+
+
+def _rebuilt(store: Store, videos: Sequence[tuple[str, Finished]]) -> Iterator[_Rows]:
+    """Rows of videos from their artifacts. One whose artifact is damaged is left to the next run, which publishes it again."""
+    for run, video in videos:
+        with suppress(DamagedArtifactError):
+            yield published_rows(store, run, video)
