@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage import runs
-from storage.artifacts import Artifact, closed_keys
+from storage.artifacts import Artifact, closed_keys, open_keys
 from storage.store import Store
 from tasks.pipeline import PIPELINE
 
@@ -55,16 +55,18 @@ def run_status(store: Store, run: str | None) -> RunStatus:
     past: set[str] = set()  # videos that a later stage has finished
     for stage in reversed(PIPELINE):
         rows = plan[plan["stage"] == stage.name]
-        closed = closed_keys(store, stage.name)
+        begun, closed = open_keys(store, stage.name), closed_keys(store, stage.name)
         whole = rows[rows["key"].isin(closed)]
         manifests = [Artifact(store, stage.name, key).manifest() for key in whole["key"].unique()]
         past |= set(whole["video"])
+        # What was begun, or withdrawn because it is damaged, is computed by the next run, whatever later stages hold.
+        done = past - set(rows[rows["key"].isin(begun - closed)]["video"])
         broken = {video for video, at in failed.items() if at == stage.name}
         stages.append(
             StageStatus(
                 stage=stage.name,
-                done=len(past),
-                missing=len(set(videos) - past - set(failed)),
+                done=len(done),
+                missing=len(set(videos) - done - set(failed)),
                 failed=len(broken),
                 seconds=round(sum(manifest.seconds for manifest in manifests if manifest), 2),
                 bytes=sum(manifest.bytes for manifest in manifests if manifest),

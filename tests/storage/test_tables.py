@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable
 
 from storage import tables
-from storage.schemas import FRAMES, PUBLISHED, name_of
+from storage.schemas import FRAMES, POSES, PUBLISHED, TRACKS, VIDEOS, name_of
 from storage.store import Store
 
 
@@ -28,6 +28,22 @@ def frames_of(video: str, count: int, run: str = "r1", shard: int = 0) -> pa.Tab
     return pa.Table.from_pylist(rows, schema=FRAMES)
 
 
+def rows_of(video: str, count: int, run: str = "r1", shard: int = 0) -> dict[str, pa.Table]:
+    """A video of some frames, for all tables that a run publishes to; nobody is in view."""
+    row = {name: "" if pa.types.is_string(field.type) else 0 for name, field in zip(VIDEOS.names, VIDEOS, strict=True)}
+    row |= {"video": video, "frames": count, "publish_key": f"key of {run}", "run": run, "shard": shard}
+    nobody = {"poses": POSES.empty_table(), "tracks": TRACKS.empty_table()}
+    return {"videos": pa.Table.from_pylist([row], schema=VIDEOS), "frames": frames_of(video, count, run, shard), **nobody}
+
+
+def together(*videos: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    return {name: pa.concat_tables([rows[name] for rows in videos]).unify_dictionaries() for name in videos[0]}
+
+
+def publish(store: Store, *videos: dict[str, pa.Table], run: str = "r1", shard: int = 0) -> set[str]:
+    return tables.publish_videos(store, run, shard, together(*videos))
+
+
 def counts(store: Store) -> dict[str, int]:
     rows = tables.read(store, "frames").to_pandas()
     return rows.groupby("video").size().to_dict()
@@ -41,32 +57,70 @@ def test_every_table_is_there_and_empty_before_anything_is_published(store: Stor
 
 
 def test_a_video_is_replaced_and_its_neighbours_stay(store: Store) -> None:
-    both = pa.concat_tables([frames_of("a", 3), frames_of("b", 2)]).unify_dictionaries()
-    tables.replace_videos(store, 0, ["a", "b"], {"frames": both})
-    tables.replace_videos(store, 0, ["a"], {"frames": frames_of("a", 5, "r2")})
+    publish(store, rows_of("a", 3), rows_of("b", 2))
+    assert publish(store, rows_of("a", 5, "r2"), run="r2") == {"a"}
     assert counts(store) == {"a": 5, "b": 2}
-    runs = tables.read(store, "frames", videos=["a"])["run"].to_pylist()
-    assert set(runs) == {"r2"}
+    for name in ("videos", "frames"):
+        assert set(tables.read(store, name, videos=["a"])["run"].to_pylist()) == {"r2"}
 
 
 def test_replacing_by_nothing_removes_the_rows(store: Store) -> None:
-    tables.replace_videos(store, 0, ["a"], {"frames": frames_of("a", 3)})
-    tables.replace_videos(store, 0, ["a"], {"frames": frames_of("a", 0)})
+    publish(store, rows_of("a", 3))
+    publish(store, rows_of("a", 0))
     assert counts(store) == {}
 
 
 def test_racing_writers_lose_nothing(store: Store) -> None:
-    def publish(n: int) -> None:
-        tables.replace_videos(store, n % 2, [f"v{n}"], {"frames": frames_of(f"v{n}", n + 1, shard=n % 2)})
-
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(publish, range(12)))
+        list(pool.map(lambda n: publish(store, rows_of(f"v{n}", n + 1, shard=n % 2), shard=n % 2), range(12)))
     assert counts(store) == {f"v{n}": n + 1 for n in range(12)}
+    keys = tables.read(store, "videos")["publish_key"].to_pylist()
+    assert keys == ["key of r1"] * 12
+
+
+def test_of_racing_runs_the_later_one_is_published_whole(store: Store) -> None:
+    for round_ in range(4):
+        runs = [f"r{round_}{n}" for n in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            jobs = [(run, rows_of("a", 3 + n, run)) for n, run in enumerate(runs)]
+            won = list(pool.map(lambda job: publish(store, job[1], run=job[0]), jobs[:: 1 if round_ % 2 else -1]))
+        assert {"a"} in won
+        (video,) = tables.read(store, "videos").to_pylist()
+        assert (video["run"], video["publish_key"], video["frames"]) == (runs[-1], f"key of {runs[-1]}", 6)
+        assert tables.read(store, "frames")["run"].to_pylist() == [runs[-1]] * 6
+
+
+def test_an_earlier_run_leaves_alone_what_a_later_one_published(store: Store) -> None:
+    publish(store, rows_of("a", 3, "r2"), run="r2")
+    publish(store, rows_of("b", 1, "r0"), run="r0")
+    assert publish(store, rows_of("a", 5, "r1"), rows_of("b", 4, "r1"), run="r1") == {"b"}
+    assert counts(store) == {"a": 3, "b": 4}
+
+
+def test_a_run_that_stops_in_the_middle_leaves_a_claim(store: Store) -> None:
+    publish(store, rows_of("a", 3))
+    broken = rows_of("a", 5, "r2") | {"tracks": pa.table({"not": ["tracks"]})}
+    with pytest.raises((KeyError, ValueError, pa.ArrowInvalid)):
+        publish(store, broken, run="r2")
+    (video,) = tables.read(store, "videos").to_pylist()
+    assert (video["run"], video["publish_key"]) == ("r2", ""), "nobody may take this for what either run published"
+    publish(store, rows_of("a", 3, "r3"), run="r3")
+    assert tables.read(store, "frames")["run"].to_pylist() == ["r3"] * 3
+
+
+def test_a_shard_is_rewritten_though_its_files_are_gone(store: Store) -> None:
+    publish(store, rows_of("a", 3), rows_of("b", 2))
+    publish(store, rows_of("c", 1, shard=1), shard=1)
+    for path in Path(store.root, "tables", "frames", "shard=0").rglob("*.parquet"):
+        path.unlink()
+    tables.rewrite_shard(store, 0, [rows_of("a", 3), rows_of("b", 2)])
+    assert counts(store) == {"a": 3, "b": 2, "c": 1}
+    assert tables.read(store, "videos")["publish_key"].to_pylist() == ["key of r1"] * 3
 
 
 def test_many_small_publications_are_compacted(store: Store) -> None:
     for n in range(20):
-        tables.replace_videos(store, 0, [f"v{n}"], {"frames": frames_of(f"v{n}", 2)})
+        publish(store, rows_of(f"v{n}", 2))
     assert counts(store) == {f"v{n}": 2 for n in range(20)}
     table = tables.open_table(store, "frames")
     assert table is not None
@@ -75,11 +129,11 @@ def test_many_small_publications_are_compacted(store: Store) -> None:
 
 def test_ids_that_could_be_sql_are_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="not ids"):
-        tables.replace_videos(store, 0, ["x') OR 1=1 --"], {"frames": frames_of("a", 1)})
+        publish(store, rows_of("x') OR 1=1 --", 1))
 
 
 def test_pandas_reads_a_table_with_units_without_this_package(store: Store) -> None:
-    tables.replace_videos(store, 0, ["a"], {"frames": frames_of("a", 3)})
+    publish(store, rows_of("a", 3))
     table = DeltaTable(f"{store.root}/tables/frames")
     frame: pd.DataFrame = table.to_pandas()
     assert frame.sort_values("frame").persons.tolist() == [0, 1, 2]
