@@ -15,9 +15,10 @@ import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
+
+from storage.addresses import open_address
 
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
@@ -39,7 +40,7 @@ def opened(uri: str, threads: int = 1) -> Iterator[tuple[InputContainer, VideoSt
 
     Raises VideoError if it is no video, OSError if the store does not give it.
     """
-    fs, path = url_to_fs(uri)
+    fs, path = open_address(uri)
     info = fs.info(path)
     if info["type"] == "directory":
         raise VideoError(f"{uri} is a folder; give a video file or a folder of images.")

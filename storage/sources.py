@@ -15,9 +15,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from storage import s3
+from storage.addresses import open_address, refusal
 from storage.parquet import read_parquet
 
 # fmt: off
@@ -82,6 +83,11 @@ def find_sources(input: str) -> list[Source]:
     if not input.strip():
         raise InputError("the input is empty; give a video, a folder, a glob, or a .txt, .csv or .parquet list of URIs.")
     fs, path = _filesystem(input)
+    if s3.is_s3(input):
+        try:
+            s3.reach(input)
+        except s3.S3Error as error:
+            raise InputError(f"{input}: {error}") from None
     fs.invalidate_cache()  # a listing that this process made earlier may be out of date
     if fs.isdir(path):
         found = _below(fs, path)
@@ -112,7 +118,7 @@ def content_digest(source: Source) -> str:
     Of a folder of frames: sha256 over the sha256 of each image, in order; names do not matter, order does.
     Raises OSError if it cannot be read.
     """
-    fs, path = url_to_fs(source.uri)
+    fs, path = open_address(source.uri)
     if source.kind == "video":
         return _sha256(fs, path).hex()
     return hashlib.sha256(b"".join(_sha256(fs, image) for image in image_paths(source))).hexdigest()
@@ -123,7 +129,7 @@ def fingerprint(source: Source) -> str:
 
     Raises OSError if it cannot be looked at.
     """
-    fs, path = url_to_fs(source.uri)
+    fs, path = open_address(source.uri)
     if source.kind == "video":
         return _identity(fs, fs.info(path))
     lines = "\n".join(f"{entry['name']} {_identity(fs, entry)}" for entry in _images(source))
@@ -131,8 +137,10 @@ def fingerprint(source: Source) -> str:
 
 
 def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
+    if refused := refusal(url):
+        raise InputError(refused)
     try:
-        fs, path = url_to_fs(url)
+        fs, path = open_address(url)
     except (ValueError, ImportError) as error:
         raise InputError(f"{url}: cannot be opened: {error}") from error
     return fs, path
@@ -216,7 +224,7 @@ def _parquet_entries(data: bytes) -> Iterable[str]:
 
 def _images(source: Source) -> list[dict[str, Any]]:
     """Listing of the images of a folder, in order."""
-    fs, path = url_to_fs(source.uri)
+    fs, path = open_address(source.uri)
     fs.invalidate_cache(path)
     entries = [entry for entry in fs.ls(path, detail=True) if entry["type"] == "file"]
     named = [(entry["name"].rpartition("/")[2], entry) for entry in entries]

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+from storage import s3
+from storage.addresses import open_address, refusal
+
+_ONE_PUT_BYTES = 5 * 2**30  # what S3 takes in one request
 
 
 class StoreError(RuntimeError):
@@ -30,7 +37,9 @@ class Store:
     def __post_init__(self) -> None:
         if not self.root:
             raise StoreError("the output address is empty; give a folder or a URL such as s3://bucket/path")
-        root = self.root.removeprefix("file://")
+        if refused := refusal(self.root):
+            raise StoreError(refused)
+        root = _canonical(self.root) if s3.is_s3(self.root) else self.root.removeprefix("file://")
         if "://" not in root:
             root = str(Path(root).expanduser().resolve())
             if Path(root).is_file():
@@ -41,13 +50,16 @@ class Store:
         except (ValueError, ImportError) as error:
             raise StoreError(f"{root} cannot be opened: {error}") from error
 
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        return Store, (self.root,)  # an open filesystem stays in its process, with its credentials
+
     @cached_property
     def _fs(self) -> Any:
-        return fsspec.core.url_to_fs(self.root)[0]
+        return open_address(self.root)[0]
 
     @cached_property
     def _base(self) -> str:
-        return str(fsspec.core.url_to_fs(self.root)[1]).rstrip("/")
+        return str(open_address(self.root)[1]).rstrip("/")
 
     @property
     def is_local(self) -> bool:
@@ -74,7 +86,8 @@ class Store:
             _sync_folder(Path(path).parent)
             return True
         try:
-            self._fs.pipe_file(path, data, mode="create")
+            # In one PUT whatever the size: not every server heeds the condition where an upload of many parts ends.
+            self._fs.pipe_file(path, data, mode="create", **({"chunksize": _ONE_PUT_BYTES} if s3.is_s3(self.root) else {}))
         except FileExistsError:
             return False
         except OSError as error:
@@ -129,15 +142,25 @@ class Store:
             return ()
         return tuple(sorted(Path(entry["name"]).name for entry in found if entry["type"] == "directory"))
 
+    def reach(self) -> None:
+        """Raise StoreError where this is S3 that does not answer or does not let us in. Quick, and writes nothing."""
+        if s3.is_s3(self.root):
+            try:
+                s3.reach(self.root)
+            except s3.S3Error as error:
+                raise StoreError(f"cannot use {self.root}: {error}") from None
+
     def check(self) -> None:
         """Raise StoreError unless objects can be written and read here."""
+        self.reach()
         name = f".check-{uuid.uuid4().hex}"
         try:
             self.write(name, b"tkm")
             self.read(name)
             self.delete(name)
         except Exception as error:  # whatever the filesystem's library raises: its names are not ours to know
-            raise StoreError(f"cannot write to {self.root}: {error}; check the address, credentials and rights") from error
+            why = s3.explain(error, self.root) if s3.is_s3(self.root) else error
+            raise StoreError(f"cannot write to {self.root}: {why}; check the address, credentials and rights") from error
 
     def _write_temporary(self, path: str, data: bytes) -> str:
         folder = Path(path).parent
@@ -152,6 +175,14 @@ class Store:
                 temporary.unlink(missing_ok=True)  # a full disk must not be filled further by what failed
                 raise
         return str(temporary)
+
+
+def _canonical(root: str) -> str:
+    """One spelling of an address of S3, and one that delta-rs reads as s3fs does: to it an address is a URL."""
+    bucket, _, path = root.partition("://")[2].partition("/")
+    if wrong := re.search(r"[#?%]", path):
+        raise StoreError(f"{root}: Delta Lake tables cannot lie below a name with {wrong[0]!r} on S3; choose another output")
+    return f"s3://{bucket}{normpath(f'/{path}')}".rstrip("/")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,8 +21,9 @@ from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from storage import s3
 from storage.schemas import PUBLISHED, describe, name_of
-from storage.store import Store
+from storage.store import Store, StoreError
 
 _DATA = ("frames", "poses", "tracks")
 _SORT = {"frames": ("video", "frame"), "poses": ("video", "frame", "track_id"), "tracks": ("video", "track_id")}
@@ -38,8 +39,13 @@ def table_uri(store: Store, name: str) -> str:
 
 
 def storage_options(store: Store) -> dict[str, str] | None:
-    """What delta-rs needs beside the environment: conditional puts, so that racing commits are safe on S3."""
-    return {"conditional_put": "etag"} if store.root.startswith("s3://") else None
+    """What delta-rs needs for a store, made anew for each use; secrets are in it. StoreError where S3 cannot be used."""
+    if not s3.is_s3(store.root):
+        return None
+    try:
+        return s3.delta_options()
+    except s3.S3Error as error:
+        raise StoreError(f"cannot use {store.root}: {error}") from None
 
 
 def open_table(store: Store, name: str) -> DeltaTable | None:

@@ -24,9 +24,9 @@ import cv2
 import numpy as np
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
-from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
+from storage.addresses import open_address
 from storage.containers import (
     VideoError,
     decoded,
@@ -245,7 +245,7 @@ def _decode_images(source: Source, info: VideoInfo, wanted: Int) -> Iterator[tup
 
 def _read_image(source: Source, path: str) -> Image:
     """(H, W, 3) uint8 RGB; grey becomes three equal channels, alpha is dropped, a rotation in EXIF is applied."""
-    fs, _ = url_to_fs(source.uri)
+    fs, _ = open_address(source.uri)
     data = np.frombuffer(fs.cat_file(path), np.uint8)
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if bgr is None:

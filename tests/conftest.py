@@ -1,8 +1,10 @@
-"""What several tests share: the bundled clip, and stages run on a piece of it once a session."""
+"""What several tests share: the bundled clip, stages run on a piece of it once a session, and a real S3 server."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from tasks.execute import run_frames, run_in_order, run_index
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Params
+from tests.s3_server import S3Server, serve
 
 DEMO_CLIP = Path(__file__).resolve().parents[1] / "deployments" / "demo" / "cam01.mp4"
 
@@ -52,3 +55,36 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> VideoPlan:
     plan = plan_of(store, DEMO_CLIP, {"index": PIPELINE[0].Params(frames=":20")})
     run_all(plan)
     return plan
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server on loopback, started for the first test that asks and ended with the session."""
+    with serve(tmp_path_factory.mktemp("s3-server")) as server:
+        yield server
+
+
+@pytest.fixture
+def no_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of whoever runs the tests: no AWS settings, no profiles, no role of the machine."""
+    for variable in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def s3_root(s3_server: S3Server, no_aws: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of a new bucket, with the environment set so that this process, and those it starts, may use it."""
+    for variable, value in s3_server.environment().items():
+        monkeypatch.setenv(variable, value)
+    bucket = f"test-{uuid.uuid4().hex[:12]}"
+    s3_server.make_bucket(bucket)
+    return f"s3://{bucket}"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def any_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address below which a test may write: once a folder, once a bucket."""
+    return f"{request.getfixturevalue('s3_root')}/root" if request.param == "s3" else str(tmp_path / "root")

@@ -8,9 +8,9 @@ import pytest
 from storage.store import Store, StoreError
 
 
-@pytest.fixture(params=["folder", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "out") if request.param == "folder" else f"memory://{tmp_path.name}")
+@pytest.fixture
+def store(any_root: str) -> Store:
+    return Store(any_root)
 
 
 def test_what_is_written_is_read(store: Store) -> None:
@@ -42,16 +42,14 @@ def test_delete_is_content_with_nothing(store: Store) -> None:
     assert store.size("x") is None
 
 
-def test_of_racing_writers_exactly_one_creates(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+def test_of_racing_writers_exactly_one_creates(store: Store) -> None:
     with ThreadPoolExecutor(16) as pool:
         won = list(pool.map(lambda n: store.create("race", b"%d" % n), range(64)))
     assert sum(won) == 1
     assert store.read("race") == b"%d" % won.index(True)
 
 
-def test_a_reader_never_sees_half_an_object(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+def test_a_reader_never_sees_half_an_object(store: Store) -> None:
     versions = [bytes([n]) * 300_000 for n in range(8)]
     store.write("x", versions[0])
     with ThreadPoolExecutor(2) as pool:
