@@ -77,7 +77,7 @@ def serve(folder: Path) -> Iterator[S3Server]:
     (folder / "s3.json").write_text(json.dumps({"identities": _identities(server)}))
     arguments = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}"]
     arguments += ["-filer", "-s3", f"-s3.config={folder / 's3.json'}"]
-    arguments += ["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=100"]
+    arguments += ["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=5000"]
     arguments += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # what else it would serve, at ports that may be taken
     arguments += [f"-{part}.port={port}" for part, port in zip(_PORTS, ports, strict=False)]
     arguments += [f"-{part}.port.grpc={port}" for part, port in zip(_PORTS, ports[len(_PORTS) :], strict=True)]
