@@ -30,7 +30,8 @@ def network_rows(plan: VideoPlan) -> tuple[list[Pixels], list[Pixels]]:
     params = plan.params["estimate"]
     assert isinstance(params, estimate.EstimateParams)
     detections = detections_from_table(plan.artifact(detect.STAGE).read())
-    canvases, crops = [], []
+    canvases: list[Pixels] = []
+    crops: list[Pixels] = []
     for number, image in decode(plan.source, line.info, line.frames):
         canvases.append(letterbox(image)[0])
         boxes = detections.box_xyxy_px[detections.frame == number]

@@ -7,7 +7,7 @@ another thread or process does not count.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Lock
@@ -41,7 +41,7 @@ class _Clock:
     """Processor seconds by part, from any thread."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._lock = Lock()
 
     def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
