@@ -12,7 +12,8 @@ from storage.sources import Source
 from storage.video import decode, probe
 
 DEMO = Path(__file__).resolve().parents[1] / "deployments" / "demo" / "cam01.mp4"
-CROWDED_FRAMES = 20  # of the clip's 100, its first: repeat it to whole hundreds; 3.7 people a frame are found in the demo clip, 4.5 in this one
+# The first of the clip's 100, which is to be repeated to whole hundreds: 3.7 people a frame are found in the demo clip, 4.5 here.
+CROWDED_FRAMES = 20
 
 
 def repeat(clip: Path, path: Path, frames: int) -> None:
