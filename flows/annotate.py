@@ -12,9 +12,9 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
-import torch
 from distributed import Client, Future
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -258,7 +258,7 @@ def _facts(input_: str, chosen: Any) -> dict[str, Any]:
         "input": input_,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "settings": chosen.model_dump(mode="json", exclude={"engine": {"dask"}}),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": {"python": platform.python_version(), "torch": version("torch")},
     }
 
 
