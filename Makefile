@@ -25,7 +25,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.annotate
+	$(BIN)/python -m benchmarks
 
 $(READY): pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "tkm needs Python 3.11 or newer; install it, or name it: make PYTHON=/path/to/python3.12"; exit 1; }

@@ -1,148 +1,100 @@
-"""`make bench`: how fast one process annotates, and how much of that time the networks' forward passes alone would take.
+"""How fast one process annotates a clip, all stages one after the other, and how much memory it takes.
 
-After a warm-up on a few frames, the demo clip, repeated to 300 frames, goes through all stages in this process. Then the same
-rows go through the networks alone, in as many threads. Prints a Markdown table for benchmarks/README.md.
+A process of its own for each measurement: peak memory is the process's. The same warm-up first. Prints JSON.
 """
 
 from __future__ import annotations
 
-import os
-import platform
+import argparse
+import json
 import resource
-import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import av
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from storage.codecs import detections_from_table
+from benchmarks import clips
+from benchmarks.forward import forward_seconds, network_rows
+from benchmarks.parts import thread_seconds
 from storage.sources import Source, content_digest
 from storage.store import Store
-from storage.video import decode
-from tasks import detect, estimate
-from tasks.execute import run_frames, run_in_order, run_index, timeline
+from tasks.execute import run_frames, run_in_order, run_index
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
-from tkm.geometry import cut_crops, letterbox, square_crops
 from tkm.networks import runtime
-from tkm.networks.movenet import movenet_thunder
-from tkm.networks.nanodet import nanodet
 
-CLIP = Path(__file__).resolve().parents[1] / "deployments" / "demo" / "cam01.mp4"
+CHUNK_FRAMES = 128  # the command's default
+WARM_UP_FRAMES = 8
 
 
-def repeat_clip(path: Path, frames: int) -> None:
-    """The demo clip again and again, without coding it anew, until it has so many frames."""
-    with av.open(str(CLIP)) as source, av.open(str(path), "w") as target:
-        stream = source.streams.video[0]
-        copied = target.add_stream_from_template(stream)
-        packets = [packet for packet in source.demux(stream) if packet.size]
-        assert stream.time_base is not None
-        length = sum(packet.duration or 0 for packet in packets)
-        bodies = [(bytes(packet), packet.pts or 0, packet.dts or 0, packet.duration, packet.is_keyframe) for packet in packets]
-        for n in range(frames):
-            body, pts, dts, duration, is_key = bodies[n % len(bodies)]
-            packet = av.Packet(body)
-            shift = n // len(bodies) * length
-            packet.pts, packet.dts, packet.duration, packet.time_base = pts + shift, dts + shift, duration or 0, stream.time_base
-            packet.is_keyframe = is_key
-            packet.stream = copied
-            target.mux(packet)
+def plan_of(clip: Path, store: Path) -> VideoPlan:
+    """A clip under the default parameters."""
+    source = Source(str(clip))
+    return plan_video(Store(str(store)), source, content_digest(source), {stage.name: stage.Params() for stage in PIPELINE})
 
 
 def annotate(plan: VideoPlan) -> dict[str, float]:
     """Run all stages; wall seconds a step."""
     seconds: dict[str, float] = {}
+    began = time.perf_counter()
 
     def no_report(stage: str, frames: int) -> None:
         """Nobody looks."""
 
-    def timed(step: str, began: float) -> None:
-        seconds[step] = time.perf_counter() - began
+    def done(step: str) -> None:
+        nonlocal began
+        now = time.perf_counter()
+        seconds[step], began = now - began, now
 
-    began = time.perf_counter()
     frames = run_index(plan, no_report)
-    timed("index", began)
-    began = time.perf_counter()
-    run_frames(plan, STEPS["networks"], 0, frames, chunk_frames=128, threads=runtime.cores(), report=no_report)
-    timed("networks", began)
-    began = time.perf_counter()
-    run_in_order(plan, STEPS["track"][0], chunk_frames=128, report=no_report)
-    timed("track", began)
-    began = time.perf_counter()
-    run_frames(plan, STEPS["publish"], 0, frames, chunk_frames=128, threads=1, report=no_report)
-    timed("publish", began)
+    done("index")
+    run_frames(
+        plan, STEPS["networks"], 0, frames, chunk_frames=CHUNK_FRAMES, threads=runtime.cores(), report=no_report
+    )
+    done("networks")
+    run_in_order(plan, STEPS["track"][0], chunk_frames=CHUNK_FRAMES, report=no_report)
+    done("track")
+    run_frames(plan, STEPS["publish"], 0, frames, chunk_frames=CHUNK_FRAMES, threads=1, report=no_report)
+    done("publish")
     return seconds
 
 
-def network_rows(plan: VideoPlan) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
-    """The networks' inputs of a run, as pixels: a canvas a frame, a crop a detection."""
-    line = timeline(plan)
-    params = plan.params["estimate"]
-    assert isinstance(params, estimate.EstimateParams)
-    detections = detections_from_table(plan.artifact(detect.STAGE).read())
-    canvases, crops = [], []
-    for number, image in decode(plan.source, line.info, line.frames):
-        canvases.append(letterbox(image)[0])
-        boxes = detections.box_xyxy_px[detections.frame == number]
-        if len(boxes):
-            cut = cut_crops(image, square_crops(boxes, params.crop_scale), boxes, grey_margin=params.grey_margin)
-            crops.extend(cut)
-    return canvases, crops
+def peak_mb() -> float:
+    """The process's highest memory so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def forward_seconds(canvases: list[NDArray[np.uint8]], crops: list[NDArray[np.uint8]], threads: int) -> float:
-    """Wall seconds that the forward passes alone take in so many threads."""
-    detector, pose = nanodet(), movenet_thunder()
-
-    @torch.inference_mode()
-    def one(canvas_or_crop: NDArray[np.uint8]) -> float:
-        row = torch.from_numpy(canvas_or_crop[None])
-        if len(canvas_or_crop) == 256:
-            pixels = row.permute(0, 3, 1, 2).float()
-            began = time.perf_counter()
-            pose(pixels)
-        else:
-            pixels = detector.normalise(row)
-            began = time.perf_counter()
-            detector(pixels)
-        return time.perf_counter() - began
-
-    with ThreadPoolExecutor(threads, initializer=runtime.prepare_thread) as pool:
-        return sum(pool.map(one, [*canvases, *crops])) / threads
+def measure(clip: Path, frames: int, folder: Path, with_networks: bool) -> dict[str, Any]:
+    """Annotate a clip repeated to so many frames; the networks alone and the parts of the pass only where asked for."""
+    short, long = folder / "short.mp4", folder / "long.mp4"
+    clips.repeat(clip, short, WARM_UP_FRAMES)
+    clips.repeat(clip, long, frames)
+    annotate(plan_of(short, folder / "warm-up"))
+    warm_mb = peak_mb()
+    plan = plan_of(long, folder / "store")
+    seconds = annotate(plan)
+    found: dict[str, Any] = {"frames": frames, "threads": runtime.cores(), "seconds": seconds}
+    found |= {"warm_mb": warm_mb, "peak_mb": peak_mb()}
+    manifests = {stage.name: manifest for stage in PIPELINE if (manifest := plan.artifact(stage).manifest())}
+    found["stage_seconds"] = {name: manifest.seconds for name, manifest in manifests.items()}
+    found["bytes"] = {name: manifest.bytes for name, manifest in manifests.items()}
+    found["crops"], found["people"] = manifests["estimate"].rows, manifests["publish"].rows
+    if with_networks:
+        canvases, crops = network_rows(plan)
+        found["forward"] = forward_seconds(canvases, crops, runtime.cores())
+        found["parts"] = thread_seconds(lambda: annotate(plan_of(long, folder / "timed")))
+    return found
 
 
 def main() -> None:
-    """Measure and print."""
-    frames = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-    threads = runtime.cores()
+    """Measure in this process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clip", type=Path, default=clips.DEMO, help="the clip to repeat (default: the demo clip)")
+    parser.add_argument("--frames", type=int, default=300, help="length to repeat it to (default: 300)")
+    parser.add_argument("--networks", action="store_true", help="also run the networks alone, and time the parts of the pass")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        clip = Path(folder) / "clip.mp4"
-        params = {stage.name: stage.Params() for stage in PIPELINE}
-        for count, name in ((8, "warm-up"), (frames, "out")):
-            repeat_clip(clip, count)
-            source = Source(str(clip))
-            plan = plan_video(Store(f"{folder}/{name}"), source, content_digest(source), params)
-            seconds = annotate(plan)
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        people = plan.artifact(PIPELINE[-1]).read().num_rows / frames
-        sizes = {stage.name: manifest.bytes for stage in PIPELINE if (manifest := plan.artifact(stage).manifest())}
-        canvases, crops = network_rows(plan)
-        forward = forward_seconds(canvases, crops, threads)
-    wall = sum(seconds.values())
-    print(f"{platform.processor() or platform.machine()}, {threads} of {os.cpu_count()} cores, torch {torch.__version__}\n")
-    print("| measure | value |\n| --- | --- |")
-    print(f"| frames | {frames} |\n| people published a frame | {people:.2f} |\n| crops a frame | {len(crops) / frames:.2f} |")
-    for step, spent in seconds.items():
-        print(f"| {step}, frames/s | {frames / spent:.1f} |")
-    print(f"| whole, frames/s | {frames / wall:.2f} |")
-    print(f"| forward passes alone, s | {forward:.1f} |\n| efficiency: that by the wall seconds | {forward / wall:.2f} |")
-    print(f"| peak memory, MB | {peak_mb:.0f} |\n| bytes a frame in the store | {sum(sizes.values()) / frames:.0f} |")
+        print(json.dumps(measure(options.clip, options.frames, Path(folder), options.networks)))
 
 
 if __name__ == "__main__":

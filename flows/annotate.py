@@ -12,9 +12,9 @@ import platform
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
-import torch
 from distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -324,7 +324,7 @@ def _after(context: Context, group: Group, results: Mapping[str, Any]) -> Group:
 def _environment() -> dict[str, Any]:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": {"python": platform.python_version(), "torch": version("torch")},
     }
 
 

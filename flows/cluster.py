@@ -69,4 +69,5 @@ def _local(workers: int) -> LocalCluster:
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
         memory_limit=0,
+        preload=["flows.warm"],
     )

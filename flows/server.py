@@ -6,6 +6,7 @@ when this process is killed, it would stay behind.
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -20,13 +21,16 @@ from typing import IO
 from flows.errors import ServerError
 
 _SECONDS = 120  # a busy machine takes long to start one
-# On Linux the kernel is asked to end the server with the process that started it, however that one ends.
+# On Linux the kernel is asked to end the server with the process that started it, however that one ends. This is the command by
+# which Prefect starts a server for a flow: without the user interface, and without importing its command line first.
 _START = """
-import ctypes, runpy, signal, sys
+import ctypes, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-runpy.run_module("prefect", run_name="__main__", alter_sys=True)
+import uvicorn
+uvicorn.run("prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
 """
+_ENVIRONMENT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
 @contextmanager
@@ -35,29 +39,45 @@ def prefect_server() -> Iterator[Callable[[], None]]:
 
     Yields at once a function that waits until flows may be called; it raises ServerError where the server does not start.
     """
-    from prefect.settings import PREFECT_API_URL, temporary_settings  # a second's import, for those who need it only
-
-    configured = PREFECT_API_URL.value()
-    if configured:
-        yield lambda: _check(configured)
+    if url := os.environ.get("PREFECT_API_URL"):
+        yield lambda: _check(url)
         return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-c", _START, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with tempfile.TemporaryFile() as log:
-        # In a session of its own: Ctrl-C must reach the flow, which still reports to this server, and not the server.
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    with tempfile.TemporaryFile() as log, _server(port, log) as process:
+        # Importing Prefect takes this process a second, in which the server starts on another core.
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        configured = PREFECT_API_URL.value()  # by a profile
+        if configured:
+            process.kill()
+            yield lambda: _check(configured)
+            return
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield lambda: _wait(process, url, log)
+
+
+@contextmanager
+def _server(port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """A Prefect server that starts at a port, ended with the context."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _START, str(port)],
+        env={**os.environ, **_ENVIRONMENT},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,  # Ctrl-C must reach the flow, which still reports to this server, and not the server
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
         try:
-            with temporary_settings({PREFECT_API_URL: url}):
-                yield lambda: _wait(process, url, log)
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def _check(url: str) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from storage.codecs import detections_to_table
 from storage.schemas import DETECTIONS
@@ -16,9 +14,13 @@ from tasks import index
 from tasks.stage import Block, Params, Resources, Stage
 from tkm.geometry import Letterbox, clip_boxes, letterbox
 from tkm.networks import runtime
-from tkm.networks.nanodet import INPUT_SIZE_PX, NanoDetOutput, nanodet
 from tkm.suppression import box_nms
 from tkm.types import DetectionSet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tkm.networks.nanodet import NanoDetOutput
 
 
 class DetectParams(Params):
@@ -47,6 +49,10 @@ def _best_anchors(output: NanoDetOutput) -> _Found:
 
 def run(block: Block, params: DetectParams) -> pa.Table:
     """Detections of a block of frames, numbered in each frame by falling score."""
+    import torch  # here: see tkm.networks.runtime
+
+    from tkm.networks.nanodet import INPUT_SIZE_PX, nanodet
+
     canvases, letterboxes = zip(*(letterbox(image, INPUT_SIZE_PX) for image in block.images), strict=True)
     network = runtime.on_device(nanodet)
     found = runtime.forward(network, torch.from_numpy(np.stack(canvases)), network.normalise, _best_anchors)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from storage.codecs import candidates_to_table, detections_from_table
 from storage.schemas import CANDIDATE_POSES, CANDIDATES, K
 from tasks import detect, index
 from tasks.stage import Block, Params, Resources, Stage
 from tkm.geometry import cut_crops, square_crops
-from tkm.heatmaps import cell_to_crop, gather_cells, local_maxima, subpixel_shift
 from tkm.networks import runtime
-from tkm.networks.movenet import INPUT_SIZE_PX, MoveNetOutput, MoveNetThunder, movenet_thunder
 from tkm.types import CandidateSet, DetectionSet, PoseSet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tkm.networks.movenet import MoveNetOutput, MoveNetThunder
 
 
 class EstimateParams(Params):
@@ -44,6 +45,10 @@ class _Estimated(NamedTuple):
 
 def run(block: Block, params: EstimateParams) -> pa.Table:
     """Poses of all detections of a block of frames, in the detections' order."""
+    import torch  # here: see tkm.networks.runtime
+
+    from tkm.networks.movenet import INPUT_SIZE_PX, movenet_thunder
+
     detections = detections_from_table(block.inputs["detect"])
     if not len(detections):
         return _table(detections, _nobody(), params)
@@ -77,6 +82,8 @@ def run(block: Block, params: EstimateParams) -> pa.Table:
 
 def _decode(network: MoveNetThunder, output: MoveNetOutput, heatmaps: bool) -> _Estimated:
     """The pose from the weighted map; candidates from the raw one, where a displaced truth still stands."""
+    from tkm.heatmaps import cell_to_crop, gather_cells, local_maxima, subpixel_shift
+
     pose = network.decode(output)
     height, width = output.heatmap.shape[2:]
     maxima = local_maxima(output.heatmap, CANDIDATES)
@@ -92,6 +99,8 @@ def _decode(network: MoveNetThunder, output: MoveNetOutput, heatmaps: bool) -> _
 
 
 def _nobody() -> _Estimated:
+    import torch
+
     shapes = ((0, K, 2), (0, K), (0, K, CANDIDATES, 2), (0, K, CANDIDATES), (0, K, CANDIDATES), (0, 1))
     return _Estimated(*(torch.zeros(shape) for shape in shapes))
 

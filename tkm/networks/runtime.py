@@ -4,6 +4,9 @@ A ResNet's rows differ in their last bits between batch shapes, so every forward
 fixed, padded shape. On a CPU it is one row on one thread, and whole blocks of frames run side by side in as many
 threads as there are cores: no larger batch was faster, nothing is padded, and results do not depend
 on the number of cores.
+
+Here and in the stages torch is imported where networks run: that takes seconds, which whoever only plans, asks or starts others
+does not need to wait.
 """
 
 from __future__ import annotations
@@ -12,25 +15,30 @@ import ctypes
 import os
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 ROWS = {"cpu": 1, "cuda": 32}  # rows a forward pass
 BLOCK_FRAMES = {"cpu": 2, "cuda": 16}  # frames that are decoded, annotated and handed on together
-Network = TypeVar("Network", bound=nn.Module)
-Output = TypeVar("Output", bound=tuple[Tensor, ...])
+Network = TypeVar("Network", bound="nn.Module")
+Output = TypeVar("Output", bound="tuple[Tensor, ...]")
 
 
 @cache
 def device() -> torch.device:
     """The first CUDA device where there is one, else the CPU."""
+    import torch
+
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def description() -> str:
     """Kind of device and torch version: what equal bits are promised for, beside the key."""
+    import torch
+
     name = torch.cuda.get_device_name() if device().type == "cuda" else "cpu"
     return f"{name}, torch {torch.__version__}"
 
@@ -42,6 +50,8 @@ def cores() -> int:
 
 def prepare_thread() -> None:
     """Settings of a thread that runs networks: one core, and denormal numbers flushed, which constant crops are slow with."""
+    import torch
+
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 
@@ -68,7 +78,6 @@ def on_device(network: Callable[[], Network]) -> Network:
     return network().eval().to(device())
 
 
-@torch.inference_mode()
 def forward(
     network: nn.Module, pixels: Tensor, prepare: Callable[[Tensor], Tensor], finish: Callable[[Any], Output]
 ) -> Output:
@@ -77,12 +86,15 @@ def forward(
     On the device, `prepare` makes the network's input of a pass, and `finish` a named tuple of (rows, ...) tensors of its
     output. Those of all passes are joined, padding removed, and returned on the CPU.
     """
+    import torch
+
     step = ROWS[device().type]
     parts = []
-    for start in range(0, len(pixels), step):
-        part = pixels[start : start + step].to(device())
-        if len(part) < step:
-            part = torch.cat([part, part.new_zeros((step - len(part), *part.shape[1:]))])
-        parts.append(finish(network(prepare(part))))
-    joined = (torch.cat(fields)[: len(pixels)].cpu() for fields in zip(*parts, strict=True))
+    with torch.inference_mode():
+        for start in range(0, len(pixels), step):
+            part = pixels[start : start + step].to(device())
+            if len(part) < step:
+                part = torch.cat([part, part.new_zeros((step - len(part), *part.shape[1:]))])
+            parts.append(finish(network(prepare(part))))
+        joined = [torch.cat(fields)[: len(pixels)].cpu() for fields in zip(*parts, strict=True)]
     return type(parts[0])(*joined)

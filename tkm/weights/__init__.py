@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from safetensors.torch import load as parse_safetensors
+if TYPE_CHECKING:
+    import torch
 
 FOLDER = Path(__file__).parent
 
@@ -54,6 +54,8 @@ def load(name: str) -> dict[str, torch.Tensor]:
     Raises KeyError for a name that is not embedded and ValueError where the file is missing or its bytes differ from
     the digest.
     """
+    from safetensors.torch import load as parse_safetensors  # imports torch: see tkm.networks.runtime
+
     path = FOLDER / WEIGHTS[name].file
     remedy = "reinstall the package or check the file out again (it is part of the repository)"
     if not path.is_file():

@@ -1,0 +1,140 @@
+"""Measurements as Markdown. Each section takes the JSON of one measurement and says what command gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.parts import FORWARD
+
+Found = dict[str, Any]
+SHARED_PASS = ("detect", "estimate", "suppress")
+CROPS = 4.2  # people a frame at which ours and the plain script are compared
+
+
+def speed(found: Found) -> str:
+    """Frames/s of each stage and of the whole, and the efficiency."""
+    frames, threads, wall = found["frames"], found["threads"], sum(found["seconds"].values())
+    seconds = {
+        stage: spent / threads if stage in SHARED_PASS else found["seconds"][stage]
+        for stage, spent in found["stage_seconds"].items()
+    }
+    rows = [(stage, f"{frames / spent:.1f}", f"{spent:.2f}") for stage, spent in seconds.items()]
+    shared = found["seconds"]["networks"]
+    rows.insert(4, ("these three in their shared pass, wall", f"{frames / shared:.1f}", f"{shared:.2f}"))
+    rows.append(("**the whole, wall**", f"**{frames / wall:.2f}**", f"{wall:.2f}"))
+    forward = sum(found["forward"].values())
+    alone = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in found["forward"].items())
+    return "\n".join(
+        [
+            f"## Speed: {frames} frames, {found['crops'] / frames:.2f} crops and {found['people'] / frames:.2f} people a frame",
+            f"`python -m benchmarks.annotate --frames {frames} --networks`\n",
+            _table(("stage", "frames/s", f"seconds ({threads} threads)"), rows),
+            f"\nThe same rows through the networks alone take {forward:.1f} s in {threads} threads ({alone}): "
+            f"**efficiency {forward / wall:.2f}** of the wall seconds (wanted: 0.75).",
+        ]
+    )
+
+
+def parts(found: Found) -> str:
+    """Where the threads' time goes beside the networks."""
+    frames, cores = found["frames"], found["threads"]
+    spent: dict[str, float] = found["parts"]
+    total, forward = sum(spent.values()), sum(spent[part] for part in FORWARD)
+    rows = [
+        (part, f"{1000 * seconds / frames:.2f}", f"{seconds / forward:.1%}", _alone(part, frames / seconds if seconds else 0.0))
+        for part, seconds in spent.items()
+    ]
+    rows.append(("all", f"{1000 * total / frames:.2f}", f"{total / forward:.1%}", ""))
+    return "\n".join(
+        [
+            "## Parts: processor time of the threads, all stages",
+            "From the same command, in a second run that times each part where it is called.\n",
+            _table(("part", "ms a frame", "of the forward passes", "frames/s of one thread"), rows),
+            f"\nAll but the forward passes is {(total - forward) / total:.0%} of the processor time, spread over {cores} cores "
+            "while networks run on them.",
+        ]
+    )
+
+
+def _alone(part: str, frames_per_second: float) -> str:
+    return "" if part in FORWARD else f"{frames_per_second:.0f}"
+
+
+def memory(short: Found, long: Found) -> str:
+    """Peak memory against the number of frames."""
+    rows = [(str(found["frames"]), f"{found['warm_mb']:.0f}", f"{found['peak_mb']:.0f}") for found in (short, long)]
+    return "\n".join(
+        [
+            "## Memory: one process a row",
+            f"`python -m benchmarks.annotate --frames {long['frames']}`\n",
+            _table(("frames", "MB after the warm-up", "MB at most"), rows),
+            f"\nRatio **{long['peak_mb'] / short['peak_mb']:.2f}** (wanted: at most 1.15). "
+            f"{long['frames']} frames: {long['frames'] / sum(long['seconds'].values()):.2f} frames/s.",
+        ]
+    )
+
+
+def size(found: Found, whole: Found | None) -> str:
+    """Bytes a frame in the store, by stage, and of all that a command leaves."""
+    frames = found["frames"]
+    rows = [(f"artifacts of {stage}", f"{count / frames:.0f}") for stage, count in found["bytes"].items()]
+    rows.append(("all artifacts", f"{sum(found['bytes'].values()) / frames:.0f}"))
+    if whole:
+        run = whole["whole"]["bytes"]
+        rows += [(f"folder {name} of `tkm annotate`", f"{count / whole['frames']:.0f}") for name, count in run.items()]
+        rows.append(("**all that `tkm annotate` leaves**", f"**{sum(run.values()) / whole['frames']:.0f}**"))
+    return f"## Store: {frames} frames\n\n" + _table(("what", "bytes a frame"), rows)
+
+
+def start(found: Found) -> str:
+    """Seconds from the command to the first frame."""
+    page_cache = "page cache dropped" if found["is_page_cache_dropped"] else "page cache not dropped, which needs root"
+    rows = [
+        (f"cold: new PREFECT_HOME, no bytecode, {page_cache}", f"{found['cold']['first']:.1f}"),
+        ("**warm: the same command again, other output**", f"**{found['warm']['first']:.1f}**"),
+    ]
+    seconds = found["whole"]["seconds"]
+    return "\n".join(
+        [
+            "## Start: seconds from the command to the first frame's commit of suppress",
+            "`python -m benchmarks.command`\n",
+            _table(("`tkm annotate`, `--chunk-frames 1`", "seconds"), rows),
+            f"\nWanted: at most 10 s warm. A whole `tkm annotate` on {found['frames']} frames, start and tables included: "
+            f"{seconds:.1f} s, {found['frames'] / seconds:.2f} frames/s.",
+        ]
+    )
+
+
+def against_plain(ours: Sequence[Found], plain: Sequence[Found]) -> str:
+    """Ours against the script: as run on two clips, and at 4.2 crops a frame by the line through both."""
+    rows = []
+    for name, found in (("ours", ours), ("plain script", plain)):
+        points = [(one["crops"] / one["frames"], _seconds(one) / one["frames"]) for one in found]
+        rows.append([name, *(f"{1 / y:.2f} ({x:.2f})" for x, y in points), f"{1 / _on_line(points, CROPS):.2f}"])
+    ratios = [float(a) / float(b) for a, b in zip(*([cell.split(" ")[0] for cell in row[1:]] for row in rows), strict=True)]
+    rows.append(["ours / plain", *(f"{ratio:.2f}" for ratio in ratios[:-1]), f"**{ratios[-1]:.2f}**"])
+    return "\n".join(
+        [
+            "## Against a plain script: frames/s (crops a frame)",
+            "`python -m benchmarks.plain --frames 300`, and ours as above\n",
+            _table(("", "demo clip", "crowded clip", f"at {CROPS} crops a frame"), rows),
+            f"\nThe last column is read off the line of seconds a frame over crops a frame through the two clips, each with its "
+            f"own number of crops. Wanted: 1.2 times the plain script, or {1.2 * 6.9:.1f} frames/s where it makes 6.9.",
+        ]
+    )
+
+
+def _seconds(found: Found) -> float:
+    seconds: float | dict[str, float] = found["seconds"]
+    return sum(seconds.values()) if isinstance(seconds, dict) else seconds
+
+
+def _on_line(points: Sequence[tuple[float, float]], x: float) -> float:
+    (x0, y0), (x1, y1) = points
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
