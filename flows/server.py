@@ -39,8 +39,9 @@ def prefect_server() -> Iterator[Callable[[], None]]:
 
     Yields at once a function that waits until flows may be called; it raises ServerError where the server does not start.
     """
-    if url := os.environ.get("PREFECT_API_URL"):
-        yield lambda: _check(url)
+    named = os.environ.get("PREFECT_API_URL")
+    if named:
+        yield lambda: _check(named)
         return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
