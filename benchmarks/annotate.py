@@ -24,7 +24,7 @@ from storage.codecs import detections_from_table
 from storage.sources import Source, content_digest
 from storage.store import Store
 from storage.video import decode
-from tasks import detect, estimate
+from tasks import detect, estimate, track
 from tasks.execute import run_frames, run_in_order, run_index, timeline
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
@@ -72,7 +72,7 @@ def annotate(plan: VideoPlan) -> dict[str, float]:
     run_frames(plan, STEPS["networks"], 0, frames, chunk_frames=128, threads=runtime.cores(), report=no_report)
     timed("networks", began)
     began = time.perf_counter()
-    run_in_order(plan, STEPS["track"][0], chunk_frames=128, report=no_report)
+    run_in_order(plan, track.STAGE, chunk_frames=128, report=no_report)
     timed("track", began)
     began = time.perf_counter()
     run_frames(plan, STEPS["publish"], 0, frames, chunk_frames=128, threads=1, report=no_report)
@@ -131,7 +131,7 @@ def main() -> None:
             seconds = annotate(plan)
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         people = plan.artifact(PIPELINE[-1]).read().num_rows / frames
-        sizes = {stage.name: manifest.bytes for stage in PIPELINE if (manifest := plan.artifact(stage).manifest())}
+        sizes = {stage.name: manifest.bytes for stage in plan.stages if (manifest := plan.artifact(stage).manifest())}
         canvases, crops = network_rows(plan)
         forward = forward_seconds(canvases, crops, threads)
     wall = sum(seconds.values())

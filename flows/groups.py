@@ -119,8 +119,9 @@ def make_groups(sources: Sequence[Source]) -> list[Group]:
 
 
 def with_missing(group: Group, plans: Sequence[VideoPlan], store: Store) -> Group:
-    """The group with its plans and, from one listing a stage, what the store lacks of them."""
-    closed = {stage.name: closed_keys(store, stage.name) for stage in PIPELINE}
+    """The group with its plans and, from one listing an active stage, what the store lacks of them."""
+    active = {name for plan in plans for name in plan.keys}
+    closed = {stage.name: closed_keys(store, stage.name) for stage in PIPELINE if stage.name in active}
     return replace(
         group, plans=tuple(plans), missing={plan.video: frozenset(missing(plan, closed)) for plan in plans}
     )

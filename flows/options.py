@@ -16,7 +16,13 @@ from tasks.stage import Stage
 
 
 def option_name(stage: Stage, name: str) -> str:
-    """Option of a stage's parameter: `--track-similarity`; those of index, the sampling, stand for themselves: `--fps`."""
+    """Option of a stage's parameter: `--track-similarity`; those of index, the sampling, stand for themselves: `--fps`.
+
+    A parameter may have a name of its own instead, as `option` of its field's `json_schema_extra`: `--split-shots`.
+    """
+    own = stage.Params.model_fields[name].json_schema_extra
+    if isinstance(own, dict) and "option" in own:
+        return str(own["option"])
     prefix = f"{stage.name}-" if stage.inputs else ""
     return f"--{prefix}{name.replace('_', '-')}"
 

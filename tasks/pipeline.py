@@ -1,6 +1,6 @@
 """The stages in order. Adding one is a file beside this and a name here."""
 
-from tasks import detect, estimate, index, publish, suppress, track
+from tasks import detect, estimate, index, publish, shots, suppress, track
 from tasks.stage import Stage
 
 PIPELINE: tuple[Stage, ...] = (
@@ -8,6 +8,7 @@ PIPELINE: tuple[Stage, ...] = (
     detect.STAGE,
     estimate.STAGE,
     suppress.STAGE,
+    shots.STAGE,
     track.STAGE,
     publish.STAGE,
 )
@@ -16,6 +17,6 @@ PIPELINE: tuple[Stage, ...] = (
 STEPS: dict[str, tuple[Stage, ...]] = {
     "index": (index.STAGE,),
     "networks": (detect.STAGE, estimate.STAGE, suppress.STAGE),
-    "track": (track.STAGE,),
+    "track": (shots.STAGE, track.STAGE),
     "publish": (publish.STAGE,),
 }
