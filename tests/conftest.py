@@ -25,8 +25,8 @@ def demo_clip() -> Path:
 
 
 def plan_of(store: Store, clip: Path, params: Mapping[str, Params] | None = None) -> VideoPlan:
-    """Plan of a clip under the default parameters, but for those given by stage name."""
-    source = Source(str(clip))
+    """Plan of a clip, or a folder of frames, under the default parameters, but for those given by stage name."""
+    source = Source(str(clip), "frames" if clip.is_dir() else "video")
     chosen = {stage.name: stage.Params() for stage in PIPELINE} | dict(params or {})
     return plan_video(store, source, content_digest(source), chosen)
 

@@ -102,6 +102,24 @@ def test_a_tracking_parameter_runs_track_and_publish_only(dataset: tuple[Path, P
     assert states["publish"] == (2, 0, 0)
 
 
+def test_splitting_shots_is_a_stage_of_the_runs_that_ask_for_it_only(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:
+    videos, original, first = dataset
+    output = tmp_path / "out"
+    shutil.copytree(original, output)
+    store = Store(str(output))
+    assert "shots" not in [stage.stage for stage in run_status(store, first.run).stages]
+    split = run(videos, output, shots={"split": True})
+    # Two videos of one content: each artifact is computed once, or twice side by side.
+    assert {stage for stage, frames in split.frames.items() if frames} == {"shots", "track", "publish"}
+    states = {stage.stage: (stage.done, stage.missing, stage.failed) for stage in run_status(store, split.run).stages}
+    assert states["shots"] == states["track"] == states["publish"] == (2, 0, 0)
+    part = next((output / "artifacts" / "shots").rglob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-9])
+    again = run(videos, output, shots={"split": True}, track={"iou_gate": 0.2})
+    assert (again.frames["shots"], len(again.failures)) == (12, len(first.failures))
+    assert sum(run(videos, output).frames.values()) == 0
+
+
 def test_damaged_inputs_are_computed_again_and_change_nothing(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:
     videos, original, _ = dataset
     output = tmp_path / "out"
