@@ -13,7 +13,8 @@ PIPELINE: tuple[Stage, ...] = (
     publish.STAGE,
 )
 
-# Stages of one step share one pass over a video: it is decoded once, and each commits its own artifact.
+# Stages of one step share one pass over a video: it is decoded once, and each commits its own artifact. But those that see frames
+# in order, or the whole video, go one after the other.
 STEPS: dict[str, tuple[Stage, ...]] = {
     "index": (index.STAGE,),
     "networks": (detect.STAGE, estimate.STAGE, suppress.STAGE),

@@ -174,7 +174,7 @@ def views(*lengths: int) -> list[Image]:
     [
         pytest.param(lambda: moving(30, step_px=1), [], id="slow pan"),
         pytest.param(lambda: moving(30, step_px=50), [], id="fast pan"),
-        pytest.param(lambda: moving(15)[:1] * 10 + moving(15, step_px=16) + moving(15, step_px=16)[-1:] * 10, [], id="sudden pan"),
+        pytest.param(lambda: [still for still in moving(1) for _ in range(10)] + moving(15, step_px=16), [], id="sudden pan"),
         pytest.param(lambda: views(10, 10, 10), [10, 20], id="three shots"),
         pytest.param(lambda: views(10, 1, 10), [10, 11], id="a shot of one frame"),
         pytest.param(lambda: views(10, 3, 10), [10, 13], id="a shot of three frames"),
