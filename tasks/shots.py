@@ -4,11 +4,11 @@ PySceneDetect looks at all frames from the first sampled one to the last, shrunk
 longer side): a cut between two sampled frames begins a shot at the later one.
 
 Its AdaptiveDetector, not its ContentDetector: it asks that a cut change the picture more than the frames around it do. Both were
-tried on the bundled clip and a second scene: joined with each other and with their mirrored, zoomed and darkened selves, in shots
-of 1 to 10 frames, panned, shaken, noisy. Adaptive found every cut and nothing else. Content, at its threshold of 27, cut every
-frame of pans by a tenth of the width a frame and half the frames of a shaken camera, and missed the darkened ones (change 20).
-Both take a flash for two cuts and lights going on for one, and see neither fades nor cuts that change the picture by less than
-min_change, such as a jump in time in a still scene (12).
+tried on the bundled clip and a panned photograph: joined with each other and with their mirrored, zoomed and darkened (to 60%)
+selves, in shots of 1 to 10 frames, panned, shaken, noisy. Adaptive found every cut and nothing else. Content, at its threshold of
+27, cut most frames of a pan by a fifth of the width a frame and half the frames of a shaken camera, and missed the darkened half
+(change 20). Both take a flash for two cuts and lights going on for one, and see neither fades nor cuts that change the picture by
+less than min_change, such as a jump in time in a still scene (12).
 """
 
 from __future__ import annotations
