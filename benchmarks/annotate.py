@@ -18,6 +18,7 @@ from benchmarks.forward import forward_seconds, network_rows
 from benchmarks.parts import thread_seconds
 from storage.sources import Source, content_digest
 from storage.store import Store
+from tasks import track
 from tasks.execute import run_frames, run_in_order, run_index
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
@@ -52,7 +53,7 @@ def annotate(plan: VideoPlan) -> dict[str, float]:
         plan, STEPS["networks"], 0, frames, chunk_frames=CHUNK_FRAMES, threads=runtime.cores(), report=no_report
     )
     done("networks")
-    run_in_order(plan, STEPS["track"][0], chunk_frames=CHUNK_FRAMES, report=no_report)
+    run_in_order(plan, track.STAGE, chunk_frames=CHUNK_FRAMES, report=no_report)
     done("track")
     run_frames(plan, STEPS["publish"], 0, frames, chunk_frames=CHUNK_FRAMES, threads=1, report=no_report)
     done("publish")
@@ -75,7 +76,7 @@ def measure(clip: Path, frames: int, folder: Path, with_networks: bool) -> dict[
     seconds = annotate(plan)
     found: dict[str, Any] = {"frames": frames, "threads": runtime.cores(), "seconds": seconds}
     found |= {"warm_mb": warm_mb, "peak_mb": peak_mb()}
-    manifests = {stage.name: manifest for stage in PIPELINE if (manifest := plan.artifact(stage).manifest())}
+    manifests = {stage.name: manifest for stage in plan.stages if (manifest := plan.artifact(stage).manifest())}
     found["stage_seconds"] = {name: manifest.seconds for name, manifest in manifests.items()}
     found["bytes"] = {name: manifest.bytes for name, manifest in manifests.items()}
     found["crops"], found["people"] = manifests["estimate"].rows, manifests["publish"].rows

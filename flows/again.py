@@ -90,7 +90,8 @@ def reopen(store: Store, wanted: Wanted, stages: Collection[str]) -> None:
 
 
 def _withdraw(plan: VideoPlan, stages: Sequence[Stage]) -> None:
-    for stage in reversed(stages):  # from the end, for a finished last stage needs none of the others
+    # From the end, for a finished last stage needs none of the others.
+    for stage in (stage for stage in reversed(stages) if stage.name in plan.keys):
         artifact = plan.artifact(stage)
         artifact.withdraw(artifact.chunks())
 

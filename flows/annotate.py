@@ -1,6 +1,6 @@
 """annotate: from videos to tables. The DAG, a group of videos at a time:
 
-    index -> networks (detect, estimate, suppress in one pass) -> track -> publish
+    index -> networks (detect, estimate, suppress in one pass) -> track (shots, track) -> publish
 
 A Prefect task is a step of a group; inside it each video is a Dask future on a worker that offers the step's resources.
 Groups overlap: while one is tracked, the networks work on the next. What is done is asked of the store alone.

@@ -174,7 +174,7 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
     from tasks.plan import plan_video
 
     store, params = Store(output), stage_params(chosen)
-    counts = {stage.name: 0 for stage in PIPELINE}
+    counts = {stage.name: 0 for stage in PIPELINE if stage.is_active(params[stage.name])}
     videos, unreadable = 0, []
     for group in make_groups(sources_for(input_, store)):
         known = read_digests(store, group)

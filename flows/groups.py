@@ -119,9 +119,10 @@ def make_groups(sources: Sequence[Source]) -> list[Group]:
 
 
 def with_missing(group: Group, plans: Sequence[VideoPlan], store: Store) -> Group:
-    """The group with its plans and, from two listings a stage, what the store lacks of them."""
-    begun = {stage.name: open_keys(store, stage.name) for stage in PIPELINE}
-    closed = {stage.name: closed_keys(store, stage.name) for stage in PIPELINE}
+    """The group with its plans and, from two listings an active stage, what the store lacks of them."""
+    active = [stage.name for stage in PIPELINE if any(stage.name in plan.keys for plan in plans)]
+    begun = {name: open_keys(store, name) for name in active}
+    closed = {name: closed_keys(store, name) for name in active}
     return replace(
         group, plans=tuple(plans), missing={plan.video: frozenset(missing(plan, begun, closed)) for plan in plans}
     )

@@ -16,8 +16,16 @@ from tasks.stage import Stage
 
 
 def option_name(stage: Stage, name: str) -> str:
-    """Option of a stage's parameter or limit: `--track-similarity`; the sampling, of index, stands for itself: `--fps`."""
-    prefix = f"{stage.name}-" if stage.inputs or name in Limits.model_fields else ""
+    """Option of a stage's parameter or limit: `--track-similarity`; the sampling, of index, stands for itself: `--fps`.
+
+    A parameter may have a name of its own instead, as `option` of its field's `json_schema_extra`: `--split-shots`.
+    """
+    if name in Limits.model_fields:
+        return f"--{stage.name}-{name.replace('_', '-')}"
+    own = stage.Params.model_fields[name].json_schema_extra
+    if isinstance(own, dict) and "option" in own:
+        return str(own["option"])
+    prefix = f"{stage.name}-" if stage.inputs else ""
     return f"--{prefix}{name.replace('_', '-')}"
 
 

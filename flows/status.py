@@ -53,7 +53,10 @@ def run_status(store: Store, run: str | None) -> RunStatus:
     videos = sorted(set(plan["video"]) | set(failed))
     stages = []
     past: set[str] = set()  # videos that a later stage has finished
+    planned = set(plan["stage"])
     for stage in reversed(PIPELINE):
+        if stage.name not in planned and not stage.is_active(stage.Params()):
+            continue  # not a stage of this run
         rows = plan[plan["stage"] == stage.name]
         begun, closed = open_keys(store, stage.name), closed_keys(store, stage.name)
         whole = rows[rows["key"].isin(closed)]

@@ -26,8 +26,8 @@ from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure
 from storage.sources import Source, content_digest, fingerprint
 from storage.video import VideoError
-from tasks.execute import Report, run_frames, run_in_order, run_index, timeline
-from tasks.pipeline import PIPELINE, STEPS
+from tasks.execute import Report, run_frames, run_in_order, run_index, run_whole, timeline
+from tasks.pipeline import STEPS
 from tasks.plan import ReplacedError, VideoPlan, check_unchanged, shard_of
 from tasks.stage import Stage
 
@@ -93,14 +93,17 @@ def run_networks(
 
 
 def run_track(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Failure:
-    """Track a whole video."""
+    """Track a whole video, after finding its shots where they are asked for."""
 
-    def work(report: Report) -> int:
-        for stage in STEPS["track"]:
-            run_in_order(plan, stage, chunk_frames=chunk_frames, report=report)
+    def run_stage(stage: Stage, report: Report) -> int:
+        _run_stage(plan, stage, len(timeline(plan).frames), report, chunk_frames)
         return 0
 
-    return _guarded(plan, "track", limits, work, chunk_frames)
+    for stage in (stage for stage in STEPS["track"] if stage.name in plan.keys):
+        done = _guarded(plan, stage.name, limits, partial(run_stage, stage), chunk_frames)
+        if isinstance(done, Failure):
+            return done
+    return 0
 
 
 def run_publish(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Failure:
@@ -146,7 +149,7 @@ def failure_name(plan: VideoPlan, stage: str) -> str:
 
 def remembered_failure(plan: VideoPlan, remembered: Collection[str]) -> Failure | None:
     """The permanent failure of an earlier run on the same content and parameters, if its name is among those `remembered`."""
-    for stage in PIPELINE:
+    for stage in plan.stages:
         name = failure_name(plan, stage.name)
         if name not in remembered:
             continue
@@ -158,7 +161,7 @@ def remembered_failure(plan: VideoPlan, remembered: Collection[str]) -> Failure 
 
 def forget_failure(plan: VideoPlan, remembered: Collection[str]) -> None:
     """Let a video that failed for good be tried again."""
-    for name in {failure_name(plan, stage.name) for stage in PIPELINE} & set(remembered):
+    for name in {failure_name(plan, stage.name) for stage in plan.stages} & set(remembered):
         plan.store.delete(name)
 
 
@@ -221,7 +224,7 @@ def _repair(plan: VideoPlan, before: str, report: Report, chunk_frames: int) -> 
     """Compute what is missing of the stages before one, wherever this happens to run: damage is rare."""
     run_index(plan, report)
     stop = len(timeline(plan).frames)
-    for stage in PIPELINE[1:]:
+    for stage in plan.stages[1:]:
         if stage.name == before:
             return
         if plan.artifact(stage).manifest() is None:
@@ -231,6 +234,8 @@ def _repair(plan: VideoPlan, before: str, report: Report, chunk_frames: int) -> 
 def _run_stage(plan: VideoPlan, stage: Stage, stop: int, report: Report, chunk_frames: int) -> None:
     if stage.in_order:
         run_in_order(plan, stage, chunk_frames=chunk_frames, report=report)
+    elif stage.whole:
+        run_whole(plan, stage, report=report)
     else:
         run_frames(plan, [stage], 0, stop, chunk_frames=chunk_frames, threads=1, report=report)
 

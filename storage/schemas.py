@@ -119,6 +119,14 @@ SURVIVORS = _schema(
     _field("is_kept", pa.bool_(), "false for duplicates and for scores under the threshold"),
 )
 
+SHOTS = _schema(
+    "shots",
+    "which camera shot every sampled frame belongs to",
+    _FRAME,
+    _field("shot", pa.int32(), "number of the shot, from 0, rising by one at every cut"),
+    _field("is_first", pa.bool_(), "the frame is the first sampled one of its shot"),
+)
+
 TRACKED = _schema(
     "tracked",
     "track id of every surviving detection",

@@ -26,6 +26,8 @@ from tasks.stage import Block, Stage
 from tkm.networks import runtime
 
 Report = Callable[[str, int], None]  # called with a stage's name and a number of frames that it has finished
+_Numbered = tuple[int, NDArray[np.uint8]]
+_TOLD_FRAMES = 32  # sampled frames between two reports of a stage that sees the whole video
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,22 @@ def run_in_order(plan: VideoPlan, stage: Stage, *, chunk_frames: int, report: Re
     close_if_whole(plan, stage, len(line.frames))
 
 
+def run_whole(plan: VideoPlan, stage: Stage, *, report: Report) -> None:
+    """Run a stage that sees all frames of a video, one after the other, and commit its table in one piece.
+
+    VideoError where a frame between the first and the last sampled one cannot be decoded.
+    """
+    line = timeline(plan)
+    artifact = plan.artifact(stage)
+    if not artifact.chunks():
+        began = time.perf_counter()
+        images = _counted(decode(plan.source, line.info, np.arange(line.frames[0], line.frames[-1] + 1)), line, stage, report)
+        table = stage.checked(stage.run(line.frames, images, plan.params[stage.name]))
+        check_unchanged(plan)
+        artifact.commit(0, len(line.frames), table, seconds=time.perf_counter() - began, device="cpu")
+    close_if_whole(plan, stage, len(line.frames))
+
+
 def close_if_whole(plan: VideoPlan, stage: Stage, frames: int) -> None:
     """Write the artifact's manifest once its chunks cover all frames; another worker may hold the rest."""
     artifact = plan.artifact(stage)
@@ -206,6 +224,17 @@ def _blocks(plan: VideoPlan, line: Timeline, pieces: Sequence[Piece]) -> Iterato
             yield piece, high, _block(line, low, high, pixels, rows)
 
 
+def _counted(images: Iterator[_Numbered], line: Timeline, stage: Stage, report: Report) -> Iterator[_Numbered]:
+    """The images, reporting the sampled ones among them, some at a time, as they are taken."""
+    passed = told = 0
+    for number, image in images:
+        yield number, image
+        passed += int(number == line.frames[passed])
+        if passed - told == _TOLD_FRAMES or passed == len(line.frames):
+            report(stage.name, passed - told)
+            told = passed
+
+
 def _block(
     line: Timeline, start: int, stop: int, images: tuple[NDArray[np.uint8], ...], inputs: dict[str, pa.Table]
 ) -> Block:
@@ -213,9 +242,12 @@ def _block(
 
 
 def _sources(plan: VideoPlan, stages: Sequence[Stage]) -> dict[str, tuple[Artifact, list[Chunk]]]:
-    """Artifacts, with their chunks, that the stages take and do not make. Blocks carry frames and times: no index here."""
+    """Artifacts, with their chunks, that the stages take and do not make, of active stages only. Blocks carry frames and times:
+    no index here.
+    """
     names = {stage.name for stage in stages}
-    inputs = [source for stage in stages for source in stage.inputs if source.inputs and source.name not in names]
+    wanted = {name for stage in stages for name in plan.inputs_of(stage)} - names
+    inputs = [source for source in plan.stages if source.inputs and source.name in wanted]
     artifacts = {source.name: plan.artifact(source) for source in inputs}
     return {name: (artifact, artifact.chunks()) for name, artifact in artifacts.items()}
 

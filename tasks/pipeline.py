@@ -1,6 +1,6 @@
 """The stages in order. Adding one is a file beside this and a name here."""
 
-from tasks import detect, estimate, index, publish, suppress, track
+from tasks import detect, estimate, index, publish, shots, suppress, track
 from tasks.stage import Stage
 
 PIPELINE: tuple[Stage, ...] = (
@@ -8,14 +8,16 @@ PIPELINE: tuple[Stage, ...] = (
     detect.STAGE,
     estimate.STAGE,
     suppress.STAGE,
+    shots.STAGE,
     track.STAGE,
     publish.STAGE,
 )
 
-# Stages of one step share one pass over a video: it is decoded once, and each commits its own artifact.
+# Stages of one step share one pass over a video: it is decoded once, and each commits its own artifact. But those that see frames
+# in order, or the whole video, go one after the other.
 STEPS: dict[str, tuple[Stage, ...]] = {
     "index": (index.STAGE,),
     "networks": (detect.STAGE, estimate.STAGE, suppress.STAGE),
-    "track": (track.STAGE,),
+    "track": (shots.STAGE, track.STAGE),
     "publish": (publish.STAGE,),
 }

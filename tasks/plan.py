@@ -18,7 +18,7 @@ SHARDS = 16  # partitions of the published tables; part of their layout, so it n
 
 @dataclass(frozen=True)
 class VideoPlan:
-    """One video of a run: where it is, what it holds, and the key of every stage's artifact.
+    """One video of a run: where it is, what it holds, and the key of every active stage's artifact.
 
     `keys` and `params` are by stage name. `fingerprint` is the source's when its content was read, empty where it was not.
     Small, picklable; this is all that travels to a worker.
@@ -37,6 +37,11 @@ class VideoPlan:
         return video_id(self.source.uri)
 
     @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The active stages, in order."""
+        return tuple(stage for stage in PIPELINE if stage.name in self.keys)
+
+    @property
     def shard(self) -> int:
         """Group the video is published with."""
         return shard_of(self.video)
@@ -49,7 +54,7 @@ class VideoPlan:
         """What the stage's key is made from: its inputs' keys, or the content at the root."""
         if not stage.inputs:
             return {"content": self.content_sha256}
-        return {source.name: self.keys[source.name] for source in stage.inputs}
+        return {source.name: self.keys[source.name] for source in stage.inputs if source.name in self.keys}
 
 
 def shard_of(video: str) -> int:
@@ -65,10 +70,12 @@ def stage_weights(stage: Stage) -> dict[str, str]:
 def plan_video(
     store: Store, source: Source, content_sha256: str, params: Mapping[str, Params], fingerprint: str = ""
 ) -> VideoPlan:
-    """Keys of all stages for a video's content under these parameters (by stage name)."""
+    """Keys of all active stages for a video's content under these parameters (by stage name)."""
     keys: dict[str, str] = {}
     plan = VideoPlan(store, source, content_sha256, fingerprint, params, keys)
     for stage in PIPELINE:
+        if not stage.is_active(params[stage.name]):
+            continue
         chosen = params[stage.name].model_dump(mode="json")
         keys[stage.name] = artifact_key(
             stage.name, stage.version, chosen, stage_weights(stage), plan.inputs_of(stage)
@@ -85,14 +92,14 @@ def missing(plan: VideoPlan, begun: Mapping[str, set[str]], closed: Mapping[str,
     wanted: set[str] = set()
 
     def want(stage: Stage) -> None:
-        if stage.name in wanted or plan.keys[stage.name] in closed[stage.name]:
+        if stage.name not in plan.keys or stage.name in wanted or plan.keys[stage.name] in closed[stage.name]:
             return
         wanted.add(stage.name)
         for source in stage.inputs:
             want(source)
 
     want(PIPELINE[-1])
-    for stage in PIPELINE:
+    for stage in plan.stages:
         if plan.keys[stage.name] in begun[stage.name]:
             want(stage)
     return wanted

@@ -65,12 +65,16 @@ class Stage:
                 the root stage             run(source, params) -> table
                 a frame by itself          run(block, params) -> table
                 frames in order            run(block, params, state) -> (table, state), state a small table, None at first
+                the whole video            run(frames, images, params) -> table, frames (T,) int64 the sampled ones, images an
+                                           iterator of (number, picture) over every frame from the first to the last of these
     inputs      the stages whose tables it takes; empty for the root stage
     output      Arrow schema of its table; each row belongs to a frame, rows come in frame order
     version     raised whenever the results for the same input change
     images      whether it looks at pixels
     in_order    whether it carries state from frame to frame
+    whole       whether it sees the whole video at once, frames that are not sampled too
     weights     names in tkm.weights of the networks it runs
+    is_active   whether a run with these parameters has the stage at all; where not, it has no key, and its takers go without it
     """
 
     name: str
@@ -82,7 +86,9 @@ class Stage:
     version: int
     images: bool = False
     in_order: bool = False
+    whole: bool = False
     weights: tuple[str, ...] = field(default=())
+    is_active: Callable[[Any], bool] = lambda params: True  # noqa: ARG005 - every stage's takes its params
 
     def checked(self, table: pa.Table) -> pa.Table:
         """The table, if it has the stage's schema; TypeError naming stage and difference otherwise."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from storage.codecs import poses_from_table, table_of, tracker_state_from_table, tracker_state_to_table
+from storage.codecs import column, poses_from_table, table_of, tracker_state_from_table, tracker_state_to_table
 from storage.schemas import TRACKED, K
-from tasks import estimate, suppress
+from tasks import estimate, shots, suppress
 from tasks.stage import Block, Params, Resources, Stage
 from tkm.similarity import Measure
 from tkm.tracking import TrackerState, track
@@ -29,7 +30,8 @@ def run(block: Block, params: TrackParams, state: pa.Table | None) -> tuple[pa.T
     """Track ids of the survivors of a block of frames, and what the next block needs to go on."""
     poses = poses_from_table(survivors(block))
     before = TrackerState.start(K) if state is None else tracker_state_from_table(state)
-    track_id, after = track(poses, block.frames, before, params.similarity, params.iou_gate)
+    is_cut = column(block.inputs["shots"], "is_first", np.bool_) if "shots" in block.inputs else None
+    track_id, after = track(poses, block.frames, before, params.similarity, params.iou_gate, is_cut)
     table = table_of(TRACKED, frame=poses.frame, detection=poses.detection, track_id=track_id)
     return table, tracker_state_to_table(after)
 
@@ -38,7 +40,7 @@ STAGE = Stage(
     "track",
     run,
     TrackParams,
-    inputs=(estimate.STAGE, suppress.STAGE),
+    inputs=(shots.STAGE, estimate.STAGE, suppress.STAGE),
     output=TRACKED,
     resources=Resources(cpus=1),
     version=1,

@@ -11,7 +11,8 @@ import pytest
 
 from storage.sources import Source, content_digest
 from storage.store import Store
-from tasks.execute import run_frames, run_in_order, run_index
+from tasks import shots, track
+from tasks.execute import run_frames, run_in_order, run_index, run_whole
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Params
@@ -27,8 +28,8 @@ def demo_clip() -> Path:
 
 
 def plan_of(store: Store, clip: Path, params: Mapping[str, Params] | None = None) -> VideoPlan:
-    """Plan of a clip under the default parameters, but for those given by stage name."""
-    source = Source(str(clip))
+    """Plan of a clip, or a folder of frames, under the default parameters, but for those given by stage name."""
+    source = Source(str(clip), "frames" if clip.is_dir() else "video")
     chosen = {stage.name: stage.Params() for stage in PIPELINE} | dict(params or {})
     return plan_video(store, source, content_digest(source), chosen)
 
@@ -42,8 +43,9 @@ def run_all(plan: VideoPlan, *, chunk_frames: int = 128, threads: int = 2) -> di
 
     stop = run_index(plan, report)
     run_frames(plan, STEPS["networks"], 0, stop, chunk_frames=chunk_frames, threads=threads, report=report)
-    for stage in STEPS["track"]:
-        run_in_order(plan, stage, chunk_frames=chunk_frames, report=report)
+    if shots.STAGE in plan.stages:
+        run_whole(plan, shots.STAGE, report=report)
+    run_in_order(plan, track.STAGE, chunk_frames=chunk_frames, report=report)
     run_frames(plan, STEPS["publish"], 0, stop, chunk_frames=chunk_frames, threads=1, report=report)
     return computed
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from tkm.similarity import Measure, pose_similarity
-from tkm.types import Float, Int, PoseSet
+from tkm.types import Bool, Float, Int, PoseSet
 
 
 def match(similarity: Float) -> tuple[Int, Int]:
@@ -61,14 +61,19 @@ class TrackerState:
 
 
 def track(
-    poses: PoseSet, frames: Int, state: TrackerState, measure: Measure = "iou", iou_gate: float = 0.1
+    poses: PoseSet,
+    frames: Int,
+    state: TrackerState,
+    measure: Measure = "iou",
+    iou_gate: float = 0.1,
+    is_cut: Bool | None = None,
 ) -> tuple[Int, TrackerState]:
     """Give every pose the id of its track: that of the person matched in the sampled frame before, else a new one.
 
-    A track lives from one sampled frame to the next: a frame without people ends all. Ids count from 0 in each video;
-    new people of one frame get theirs by falling pose score, then by detection number, so ids depend on no order of
-    rows. Tracking a video in chunks, each with the state that the one before returned, gives the ids of tracking it
-    whole.
+    A track lives from one sampled frame to the next: a frame without people ends all, and so does a cut of the camera. Ids
+    count from 0 in each video; new people of one frame get theirs by falling pose score, then by detection number, so ids
+    depend on no order of rows. Tracking a video in chunks, each with the state that the one before returned, gives the ids
+    of tracking it whole.
 
     Args:
         poses: P rows in any order, all of frames in `frames`.
@@ -76,24 +81,29 @@ def track(
         state: what `track` returned for the chunk before, or `TrackerState.start` for a video's first.
         measure: similarity of two people, see `pose_similarity`.
         iou_gate: people whose boxes overlap less are never matched.
+        is_cut: (T,) bool, beside `frames`: a shot begins here, and nobody is matched with the frame before; None for no cuts.
     Returns: (P,) int64 track ids, row for row beside poses, and the state for the next chunk.
-    Raises: ValueError where frames do not rise beyond the last one seen, or a pose belongs to none of them.
+    Raises: ValueError where frames do not rise beyond the last one seen, a pose belongs to none of them, or is_cut differs
+        from them in shape.
     """
     if (np.diff(frames, prepend=state.last_frame) <= 0).any():
         raise ValueError(f"frames must rise, from beyond frame {state.last_frame} that was tracked last")
     strangers = ~np.isin(poses.frame, frames)
     if strangers.any():
         raise ValueError(f"poses.frame {poses.frame[np.argmax(strangers)]} is not among the sampled frames given")
+    cuts = np.zeros(len(frames), np.bool_) if is_cut is None else is_cut
+    if cuts.shape != frames.shape:
+        raise ValueError(f"is_cut must be {frames.shape}, one a frame, not {cuts.shape}")
     # The one order that everything below follows, whatever the order of the rows.
     order = np.lexsort((poses.detection, -poses.pose_score, poses.frame))
     start, stop = np.searchsorted(poses.frame[order], frames), np.searchsorted(poses.frame[order], frames, side="right")
     track_id = np.full(len(poses), -1, np.int64)
     before, ids_before, next_track_id = state.poses, state.track_id, state.next_track_id
-    for first, last in zip(start.tolist(), stop.tolist(), strict=True):
+    for first, last, cut in zip(start.tolist(), stop.tolist(), cuts.tolist(), strict=True):
         rows = order[first:last]
         now = poses.take(rows)
         ids = np.full(len(rows), -1, np.int64)
-        if len(rows) and len(before):
+        if len(rows) and len(before) and not cut:
             matched, matched_before = match(pose_similarity(measure, now, before, iou_gate))
             ids[matched] = ids_before[matched_before]
         new = ids < 0

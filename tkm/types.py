@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
 Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
 Rows = TypeVar("Rows", "DetectionSet", "PoseSet")
 
 

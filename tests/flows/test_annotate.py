@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from deltalake import DeltaTable
@@ -100,6 +102,37 @@ def test_a_tracking_parameter_runs_track_and_publish_only(dataset: tuple[Path, P
     assert read_results(store, other.run, "tracks").num_rows == published(output, "tracks").shape[0]
     states = {stage.stage: (stage.done, stage.missing, stage.failed) for stage in run_status(store, other.run).stages}
     assert states["publish"] == (2, 0, 0)
+
+
+def test_splitting_shots_is_a_stage_of_the_runs_that_ask_for_it_only(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:
+    videos, original, first = dataset
+    output = tmp_path / "out"
+    shutil.copytree(original, output)
+    store = Store(str(output))
+    assert "shots" not in [stage.stage for stage in run_status(store, first.run).stages]
+    split = run(videos, output, shots={"split": True})
+    assert {stage for stage, frames in split.frames.items() if frames} == {"shots", "track", "publish"}
+    states = {stage.stage: (stage.done, stage.missing, stage.failed) for stage in run_status(store, split.run).stages}
+    assert states["shots"] == states["track"] == states["publish"] == (2, 0, 0)
+    part = next((output / "artifacts" / "shots").rglob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-9])
+    again = run(videos / "people.mp4", output, shots={"split": True}, track={"iou_gate": 0.2})
+    assert (again.frames["shots"], len(again.failures)) == (12, 0), "what is damaged is computed again"
+    assert sum(run(videos, output).frames.values()) == 0
+
+
+def test_a_frame_that_only_the_shots_need_fails_there_and_only_where_they_are_split(tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for n in range(5):
+        cv2.imwrite(str(frames / f"{n}.png"), np.full((120, 160, 3), 90, np.uint8))
+    (frames / "1.png").write_bytes(b"no image")
+    split = run(frames, tmp_path / "out", index={"every": 2}, shots={"split": True})
+    assert [(failure.stage, failure.is_permanent) for failure in split.failures] == [("shots", True)]
+    assert "1.png" in split.failures[0].message
+    states = {stage.stage: (stage.done, stage.failed) for stage in run_status(Store(str(tmp_path / "out")), split.run).stages}
+    assert (states["suppress"], states["shots"], states["track"]) == ((1, 0), (0, 1), (0, 0))
+    assert run(frames, tmp_path / "out", index={"every": 2}).failures == ()
 
 
 def test_damaged_inputs_are_computed_again_and_change_nothing(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def test_wrong_usage_is_named_and_exits_with_2(arguments: list[str], named: str)
 
 def test_describe_names_stages_options_columns_and_units() -> None:
     text = tkm("describe").stdout
-    for word in ("--track-similarity", "--fps", "left_wrist_x", "pts_ns", "px", "ns", "survivors"):
+    options = ("--track-similarity", "--fps", "--split-shots", "--shots-threshold")
+    for word in (*options, "left_wrist_x", "pts_ns", "px", "ns", "survivors"):
         assert word in text
 
 

@@ -52,5 +52,13 @@ def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
         load_settings({}, settings_file(tmp_path, "[track\n"))
 
 
+def test_splitting_shots_is_an_option_a_section_and_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not load_settings({}).shots.split
+    assert load_settings({}, settings_file(tmp_path, "[shots]\nsplit = true\n")).shots.split
+    monkeypatch.setenv("TKM_SHOTS__SPLIT", "true")
+    assert load_settings({}).shots.split
+    assert not load_settings({"shots": {"split": False}}).shots.split
+
+
 def test_none_switches_the_greying_off() -> None:
     assert load_settings({"estimate": {"grey_margin": "none"}}).estimate.grey_margin is None

@@ -28,7 +28,7 @@ SHORT = {"index": index.IndexParams(frames=":20")}
 
 
 def tables(plan: VideoPlan) -> dict[str, pa.Table]:
-    return {stage.name: plan.artifact(stage).read().combine_chunks() for stage in PIPELINE}
+    return {stage.name: plan.artifact(stage).read().combine_chunks() for stage in plan.stages}
 
 
 @pytest.mark.parametrize(("chunk_frames", "threads"), [(7, 1), (1, 3)])
@@ -120,7 +120,7 @@ def test_pieces_cover_what_is_missing_and_nothing_else() -> None:
 
 def test_a_tracking_parameter_leaves_everything_before_it_done(short_run: VideoPlan, demo_clip: Path) -> None:
     other = plan_of(short_run.store, demo_clip, SHORT | {"track": track.TrackParams(similarity="oks")})
-    closed = {stage.name: {short_run.keys[stage.name]} for stage in PIPELINE}
+    closed = {stage.name: {short_run.keys[stage.name]} for stage in short_run.stages}
     assert missing(short_run, NONE, closed) == set()
     assert missing(other, NONE, closed) == {"track", "publish"}
 

@@ -1,6 +1,7 @@
 """A stage's results may change only together with its version: else stores would mix old rows with new ones.
 
-golden.json holds each stage's version and coarse facts of its table on 20 frames of the bundled clip. After a wanted change,
+golden.json holds each stage's version and coarse facts of its table on 20 frames of the bundled clip, for shots with cuts put
+between them. After a wanted change,
 raise the stage's version and run `python -m tests.tasks.test_versions`.
 """
 
@@ -8,15 +9,19 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
 from storage.store import Store
-from tasks import index
+from storage.video import decode
+from tasks import index, shots
+from tasks.execute import timeline
 from tasks.pipeline import PIPELINE
 from tasks.plan import VideoPlan
 from tests.conftest import DEMO_CLIP, plan_of, run_all
@@ -42,9 +47,20 @@ def facts(table: pa.Table) -> dict[str, Any]:
 
 
 def facts_of_run(plan: VideoPlan) -> dict[str, dict[str, Any]]:
-    return {
-        stage.name: {"version": stage.version, "facts": facts(plan.artifact(stage).read())} for stage in PIPELINE
-    }
+    tables = {stage.name: plan.artifact(stage).read() for stage in plan.stages} | {"shots": shots_of_run(plan)}
+    return {stage.name: {"version": stage.version, "facts": facts(tables[stage.name])} for stage in PIPELINE}
+
+
+def shots_of_run(plan: VideoPlan) -> pa.Table:
+    """Shots of the run's frames, every second one sampled, made to hold cuts of every kind: to other views, and to less light."""
+    line = timeline(plan)
+
+    def views() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        for number, image in decode(plan.source, line.info, line.frames):
+            mirrored = image[:, ::-1] if 5 <= number < 8 else image
+            yield number, mirrored // 2 if number >= 15 else mirrored
+
+    return shots.STAGE.checked(shots.run(line.frames[::2], views(), shots.ShotsParams(split=True)))
 
 
 @pytest.mark.parametrize("name", [stage.name for stage in PIPELINE])

@@ -69,18 +69,53 @@ def test_a_frame_without_people_ends_all_tracks_but_one_not_sampled_does_not():
     assert track(poses, np.array([0, 6]), TrackerState.start(17))[0].tolist() == [0, 0]
 
 
+def test_a_cut_ends_all_tracks_and_ids_go_on_counting():
+    poses, frames = standing([0, 0, 1, 1, 2, 2, 3, 3], [(100, 100), (400, 100)] * 4, score=[0.9, 0.8] * 4), np.arange(4)
+    ids, state = track(poses, frames, TrackerState.start(17), is_cut=frames == 2)
+    assert ids.tolist() == [0, 1, 0, 1, 2, 3, 2, 3]
+    assert state.next_track_id == 4
+
+
+def test_a_cut_at_the_first_frame_of_a_chunk_ends_the_tracks_of_the_chunk_before():
+    poses = standing([0, 1], [(100, 100)] * 2)
+    _, state = track(poses.take(np.array([0])), np.array([0]), TrackerState.start(17))
+    then = poses.take(np.array([1])), np.array([1]), state
+    assert track(*then, is_cut=np.array([True]))[0].tolist() == [1]
+    assert track(*then, is_cut=np.array([False]))[0].tolist() == [0]
+
+
+def test_cuts_change_nothing_but_who_goes_on_over_them():
+    poses, frames = crowd(3, frames=30), np.arange(30)
+    uncut, _ = track(poses, frames, TrackerState.start(17))
+    for cut in (1, 11, 29):
+        ids, _ = track(poses, frames, TrackerState.start(17), is_cut=frames == cut)
+        before = poses.frame < cut
+        assert np.array_equal(ids[before], uncut[before])
+        assert not set(ids[before].tolist()) & set(ids[~before].tolist())
+        pairs = set(zip(ids[~before].tolist(), uncut[~before].tolist(), strict=True))
+        assert len(pairs) == len(set(ids[~before].tolist())) == len(set(uncut[~before].tolist()))
+
+
+def test_cuts_that_are_not_one_a_frame_are_refused():
+    with pytest.raises(ValueError, match="is_cut"):
+        track(standing([0], [(100, 100)]), np.arange(2), TrackerState.start(17), is_cut=np.array([True]))
+
+
+@pytest.mark.parametrize("cut_share", [0.0, 0.2])
 @pytest.mark.parametrize("measure", MEASURES)
-def test_tracking_in_chunks_is_tracking_at_once(measure):
+def test_tracking_in_chunks_is_tracking_at_once(measure, cut_share):
     for seed in range(6):
         poses, frames = crowd(seed, frames=30), np.arange(30)
-        whole, end = track(poses, frames, TrackerState.start(17), measure)
-        assert end.next_track_id > 6
         rng = np.random.default_rng(seed)
+        is_cut = rng.random(30) < cut_share
+        whole, end = track(poses, frames, TrackerState.start(17), measure, is_cut=is_cut)
+        assert end.next_track_id > 6
         for _ in range(5):
             cuts = np.sort(rng.integers(0, 31, rng.integers(1, 8)))
             state, parts = TrackerState.start(17), []
             for chunk in np.split(frames, cuts):
-                ids, state = track(poses.take(np.isin(poses.frame, chunk)), chunk, state, measure)
+                mine = poses.take(np.isin(poses.frame, chunk))
+                ids, state = track(mine, chunk, state, measure, is_cut=is_cut[chunk])
                 parts.append(ids)
             assert np.array_equal(np.concatenate(parts), whole)
             assert (state.next_track_id, state.last_frame) == (end.next_track_id, end.last_frame)
