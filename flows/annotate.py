@@ -26,7 +26,7 @@ from flows.cluster import connect
 from flows.errors import TooManyFailuresError
 from flows.groups import Group, make_groups, read_digests, sources_for, with_missing, write_digests
 from flows.progress import Progress
-from flows.settings import Engine, load_settings, stage_params
+from flows.settings import Engine, load_settings, refuse_secrets, stage_params, use_s3
 from storage import runs, tables
 from storage.runs import Failure
 from storage.sources import video_id
@@ -75,10 +75,12 @@ def annotate(
 ) -> Summary:
     """Annotate every person in the videos of `input` and publish to `output`, computing only what `output` lacks.
 
-    `settings` maps sections (a stage's name, or `engine`) to values by name.
+    `settings` maps sections (a stage's name, `engine`, or `s3` without its secrets) to values by name.
     """
     began = time.perf_counter()
+    refuse_secrets(settings or {})
     chosen = load_settings(settings or {})
+    use_s3(chosen)
     engine: Engine = chosen.engine
     store, run = Store(output), runs.new_run()
     sources = sources_for(input, store)
@@ -257,7 +259,7 @@ def _facts(input_: str, chosen: Any) -> dict[str, Any]:
     return {
         "input": input_,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "settings": chosen.model_dump(mode="json", exclude={"engine": {"dask"}}),
+        "settings": chosen.model_dump(mode="json", exclude={"engine": {"dask"}, "s3": True}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
 

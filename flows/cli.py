@@ -16,7 +16,7 @@ from rich.table import Table
 
 from flows.errors import ClusterError, ServerError, TooManyFailuresError
 from flows.options import option_name, with_settings
-from flows.settings import SettingsError, load_settings, stage_params
+from flows.settings import SettingsError, load_settings, stage_params, use_s3
 from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure, split_address
 from storage.schemas import PUBLISHED, describe, description_of, name_of, unit_of
@@ -38,7 +38,7 @@ console = Console()
 _LISTS = "list of addresses (.txt, .csv, .parquet)"
 Input = Annotated[str, typer.Argument(metavar="INPUT", help=f"video, folder of videos or of frames, glob, or {_LISTS}")]
 Output = Annotated[str, typer.Option("--output", "-o", metavar="URI", help="folder or URL that holds all results")]
-SettingsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file, a section a stage and one `engine`")]
+SettingsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file, a section a stage, `engine` and `s3`")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would run and what is there already; write nothing")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, no summary")]
 Address = Annotated[str, typer.Argument(metavar="URI", help="output of `tkm annotate`, or URI@RUN for one of its runs")]
@@ -87,12 +87,16 @@ def annotate(
 ) -> None:
     """Annotate every person in the videos of INPUT with poses and track ids; what the output holds is not computed again."""
     chosen = load_settings(options, settings)
+    use_s3(chosen)
     if dry_run:
         _dry_run(input, output, chosen)
         return
     from flows.groups import sources_for
 
-    sources_for(input, Store(output))  # a mistyped input must not wait for Prefect and Dask to start
+    store = Store(output)  # a mistyped address must not wait for Prefect and Dask to start
+    store.reach()
+    sources_for(input, store)
+    store.check()
     if not quiet:
         Console(stderr=True).print("starting Prefect and Dask ...", style="dim")
     try:
@@ -106,6 +110,14 @@ def annotate(
         raise typer.Exit(SOME_FAILED)
 
 
+def _open(root: str) -> Store:
+    """The store at an address, with the environment's settings of S3; StoreError where it cannot be reached."""
+    use_s3(load_settings({}))
+    store = Store(root)
+    store.reach()
+    return store
+
+
 def _run(input_: str, output: str, chosen: Any, quiet: bool) -> Any:
     """Call the flow. What takes seconds starts side by side: Prefect's server, the local cluster, imports."""
     from flows.cluster import start_early
@@ -117,7 +129,7 @@ def _run(input_: str, output: str, chosen: Any, quiet: bool) -> Any:
         from flows.annotate import annotate as flow
 
         wait_ready()
-        return flow(input_, output, chosen.model_dump(mode="json"), quiet=quiet)
+        return flow(input_, output, chosen.model_dump(mode="json", exclude={"s3"}), quiet=quiet)
 
 
 def _summarise(summary: Any) -> None:
@@ -145,6 +157,7 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
     from tasks.plan import plan_video
 
     store, params = Store(output), stage_params(chosen)
+    store.reach()
     counts = {stage.name: 0 for stage in PIPELINE}
     videos, unreadable = 0, []
     for group in make_groups(sources_for(input_, store)):
@@ -174,7 +187,7 @@ def status(uri: Address, as_json: AsJson = False) -> None:
     from flows.status import run_status
 
     root, run = split_address(uri)
-    found = run_status(Store(root), run)
+    found = run_status(_open(root), run)
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return
@@ -237,7 +250,7 @@ def render(uri: Address, output: Folder = None, video: Video = None, trail: Trai
     from flows.render import render as draw
 
     root, run = split_address(uri)
-    store = Store(root)
+    store = _open(root)
     if output is None and not store.is_local:
         raise SettingsError("--output: give a local folder for the overlay videos, since the results are not on this machine")
     for path in draw(store, run, output or Path(store.root) / "renders", video=video, trail_frames=trail):
@@ -250,9 +263,10 @@ def show(uri: Address, rows: Rows = 5) -> None:
     from flows.show import first_poses, people, results_overview
 
     root, run = split_address(uri)
-    console.print(results_overview(Store(root), run))
-    console.print(people(Store(root), run))
-    console.print(first_poses(Store(root), run, rows))
+    store = _open(root)
+    console.print(results_overview(store, run))
+    console.print(people(store, run))
+    console.print(first_poses(store, run, rows))
 
 
 @app.command()
@@ -260,6 +274,7 @@ def doctor(output: Reach = None) -> None:
     """What this machine has: device, decoders, weights, store."""
     from flows.doctor import checks
 
+    use_s3(load_settings({}))
     found = checks(output)
     table = Table("check", "", "found", "what to do")
     for check in found:

@@ -1,4 +1,4 @@
-"""Every setting as an option of the command line: the parameters of all stages, and of the engine."""
+"""Every setting as an option of the command line: the parameters of all stages, of the engine, and of S3 what is no secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.settings import Engine
+from flows.settings import S3, S3_SECRETS, Engine
 from tasks.pipeline import PIPELINE
 from tasks.stage import Stage
 
@@ -29,6 +29,9 @@ def _parameter_options() -> Iterable[tuple[str, str, inspect.Parameter]]:
             yield stage.name, name, _option(variable, flag, field, f"stage {stage.name}")
     for name, field in Engine.model_fields.items():
         yield "engine", name, _option(f"engine__{name}", f"--{name.replace('_', '-')}", field, "engine")
+    for name, field in S3.model_fields.items():
+        if name not in S3_SECRETS:  # every user of a machine sees the command lines of all
+            yield "s3", name, _option(f"s3__{name}", f"--s3-{name.replace('_', '-')}", field, "s3")
 
 
 def _option(variable: str, flag: str, field: Any, panel: str) -> inspect.Parameter:
