@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from storage import s3, tables
@@ -42,6 +43,12 @@ def test_the_endpoint_of_s3_wins_over_that_of_all_services(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint_url)
+    use_both(Store(f"{s3_root}/out"))
+
+
+def test_what_only_fsspec_is_told_does_not_part_files_from_tables(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"endpoint_url": "http://127.0.0.1:9", "key": "other", "secret": "other", "anon": True}
+    monkeypatch.setitem(fsspec.config.conf, "s3", told)
     use_both(Store(f"{s3_root}/out"))
 
 
