@@ -28,7 +28,7 @@ from flows.cluster import connect
 from flows.errors import ClusterLostError, TooManyFailuresError
 from flows.groups import Group, make_groups, read_digests, sources_for, with_missing, write_digests
 from flows.progress import Progress
-from flows.settings import Engine, load_settings, stage_params, step_limits
+from flows.settings import Engine, load_settings, refuse_secrets, stage_params, step_limits, use_s3
 from storage import runs, tables
 from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure
@@ -89,10 +89,12 @@ def annotate(
 ) -> Summary:
     """Annotate every person in the videos of `input` and publish to `output`, computing only what `output` lacks.
 
-    `settings` maps sections (a stage's name, or `engine`) to values by name.
+    `settings` maps sections (a stage's name, `engine`, or `s3` without its secrets) to values by name.
     """
+    refuse_secrets(settings or {})
     store, chosen = Store(output), load_settings(settings or {})
-    recorded = chosen.model_dump(mode="json", exclude={"engine": {"dask"}})
+    use_s3(chosen)
+    recorded = chosen.model_dump(mode="json", exclude={"engine": {"dask"}, "s3": True})
     return _run(store, Wanted(sources_for(input, store)), chosen, {"input": input, "settings": recorded}, quiet)
 
 
@@ -103,16 +105,19 @@ def rerun(
     stage: str,
     changes: Sequence[str] = (),
     videos: Sequence[str] = (),
-    engine: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> Summary:
     """Run a stage of an earlier run, or of all that is published (None), and what rests on it, again, as a run of its own.
 
     With `changes` to its parameters, `name=value`, what the store holds under the changed ones is not computed again;
     without any, all of it is computed anew. `videos` are ids, names or globs of either; none means all of that run. The
-    videos themselves are needed only where pixels are looked at again. `engine` is that section of the settings.
+    videos themselves are needed only where pixels are looked at again. `settings` maps sections to values as for
+    `annotate`; of stages, only their limits are taken from there.
     """
-    store, chosen = Store(output), load_settings({"engine": dict(engine or {})})
+    refuse_secrets(settings or {})
+    store, chosen = Store(output), load_settings(settings or {})
+    use_s3(chosen)
     wanted = wanted_again(store, run, stage, changes, videos)
     facts = {"rerun": run, "stage": stage, "set": list(changes), "videos": list(videos)}
     return _run(store, wanted, chosen, facts, quiet, anew=() if changes else dependents(stage))

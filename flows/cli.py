@@ -18,8 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.errors import ClusterError, ClusterLostError, ServerError, TooManyFailuresError
-from flows.options import option_name, with_engine, with_settings
-from flows.settings import Limits, SettingsError, load_settings, stage_params
+from flows.options import option_name, with_manner, with_settings
+from flows.settings import Limits, SettingsError, load_settings, manner, stage_params, use_s3
 from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure, split_address
 from storage.schemas import PUBLISHED, describe, description_of, name_of, unit_of
@@ -41,7 +41,7 @@ console = Console()
 _LISTS = "list of addresses (.txt, .csv, .parquet)"
 Input = Annotated[str, typer.Argument(metavar="INPUT", help=f"video, folder of videos or of frames, glob, or {_LISTS}")]
 Output = Annotated[str, typer.Option("--output", "-o", metavar="URI", help="folder or URL that holds all results")]
-SettingsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file, a section a stage and one `engine`")]
+SettingsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file, a section a stage, `engine` and `s3`")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would run and what is there already; write nothing")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, no summary")]
 Address = Annotated[str, typer.Argument(metavar="URI", help="output of `tkm annotate`, or URI@RUN for one of its runs")]
@@ -107,18 +107,22 @@ def annotate(
 ) -> None:
     """Annotate every person in the videos of INPUT with poses and track ids; what the output holds is not computed again."""
     chosen = load_settings(options, settings)
+    use_s3(chosen)
     if dry_run:
         _dry_run(input, output, chosen)
         return
     from flows.groups import sources_for
 
-    # What is mistyped must not wait for Prefect and Dask to start.
-    sources_for(input, Store(output))
-    Store(output).check()
+    # What is mistyped, or cannot be reached or written, must not wait for Prefect and Dask to start.
+    store = Store(output)
+    store.reach()
+    sources_for(input, store)
+    store.check()
+
     def call() -> Any:
         from flows.annotate import annotate as flow
 
-        return flow(input, output, chosen.model_dump(mode="json"), quiet=quiet)
+        return flow(input, output, chosen.model_dump(mode="json", exclude={"s3"}), quiet=quiet)
 
     _run(call, chosen, quiet)
 
@@ -149,6 +153,14 @@ def _run(call: Callable[[], Any], chosen: Any, quiet: bool) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
+def _open(root: str) -> Store:
+    """The store at an address, with the environment's settings of S3; StoreError where it cannot be reached."""
+    use_s3(load_settings({}))
+    store = Store(root)
+    store.reach()
+    return store
+
+
 def _summarise(summary: Any) -> None:
     computed = ", ".join(f"{stage} {count}" for stage, count in summary.frames.items() if count)
     nothing = "none" if summary.failures else "none, all was there"
@@ -174,6 +186,7 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
     from tasks.plan import plan_video
 
     store, params = Store(output), stage_params(chosen)
+    store.reach()
     counts = {stage.name: 0 for stage in PIPELINE if stage.is_active(params[stage.name])}
     videos, unreadable = 0, []
     for group in make_groups(sources_for(input_, store)):
@@ -198,12 +211,13 @@ def _dry_run(input_: str, output: str, chosen: Any) -> None:
 
 
 @app.command()
-@with_engine
+@with_manner
 def rerun(
     uri: Address,
     stage: StageName,
     set_: Change = None,
     videos: Videos = None,
+    settings: SettingsFile = None,
     quiet: Quiet = False,
     options: Any = None,
 ) -> None:
@@ -215,15 +229,16 @@ def rerun(
     from flows.again import wanted_again
 
     root, run = split_address(uri)
-    store, chosen = Store(root), load_settings(options)
-    # What is mistyped must not wait for Prefect and Dask to start.
+    chosen = load_settings(options, settings)
+    use_s3(chosen)
+    store = _open(root)
     wanted_again(store, run, stage, set_ or [], videos or [])
     store.check()
 
     def call() -> Any:
         from flows.annotate import rerun as flow
 
-        return flow(store.root, run, stage, set_ or [], videos or [], chosen.engine.model_dump(), quiet=quiet)
+        return flow(store.root, run, stage, set_ or [], videos or [], manner(chosen), quiet=quiet)
 
     _run(call, chosen, quiet)
 
@@ -235,7 +250,7 @@ def verify(uri: Address) -> None:
     from tasks.verify import verify_artifacts, verify_tables
 
     root, _ = split_address(uri)
-    store = Store(root)
+    store = _open(root)
     runs.find_run(store, None)
     stages = verify_artifacts(store, lambda stage: Console(stderr=True).print(f"reading {stage} ...", style="dim"))
     published = verify_tables(store)
@@ -260,7 +275,7 @@ def status(uri: Address, as_json: AsJson = False) -> None:
     from flows.status import run_status
 
     root, run = split_address(uri)
-    found = run_status(Store(root), run)
+    found = run_status(_open(root), run)
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return
@@ -323,7 +338,7 @@ def render(uri: Address, output: Folder = None, video: Video = None, trail: Trai
     from flows.render import render as draw
 
     root, run = split_address(uri)
-    store = Store(root)
+    store = _open(root)
     if output is None and not store.is_local:
         raise SettingsError("--output: give a local folder for the overlay videos, since the results are not on this machine")
     for path in draw(store, run, output or Path(store.root) / "renders", video=video, trail_frames=trail):
@@ -336,9 +351,10 @@ def show(uri: Address, rows: Rows = 5) -> None:
     from flows.show import first_poses, people, results_overview
 
     root, run = split_address(uri)
-    console.print(results_overview(Store(root), run))
-    console.print(people(Store(root), run))
-    console.print(first_poses(Store(root), run, rows))
+    store = _open(root)
+    console.print(results_overview(store, run))
+    console.print(people(store, run))
+    console.print(first_poses(store, run, rows))
 
 
 @app.command()
@@ -346,6 +362,7 @@ def doctor(output: Reach = None) -> None:
     """What this machine has: device, decoders, weights, store."""
     from flows.doctor import checks
 
+    use_s3(load_settings({}))
     found = checks(output)
     table = Table("check", "", "found", "what to do")
     for check in found:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from dask import config
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker, WorkerPlugin
 
 from flows.errors import ClusterError
+from storage import s3
 from tkm.networks import runtime
 
 PROGRESS_TOPIC = "tkm-progress"
@@ -49,7 +50,45 @@ def connect(address: str | None, workers: int) -> Iterator[Client]:
                 raise ClusterError(
                     f"no worker of {address} offers {resource}; start some with `dask worker {address} --resources {resource}=1`"
                 )
-        yield client
+        with _s3_settings(client):
+            yield client
+
+
+class S3Settings(WorkerPlugin):
+    """Lends a run's settings of S3 to workers that others started: they read their own environment, not ours.
+
+    It travels as the cluster's other messages do, encrypted only where the scheduler's address begins with tls://.
+    """
+
+    name = "tkm-s3"
+
+    def __init__(self, changes: Mapping[str, str | None]) -> None:
+        self._changes = changes
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {', '.join(sorted(self._changes))}>"  # names only, for the values are secrets
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002 - distributed's signature
+        """Change the environment of the worker's process."""
+        self._before = s3.change_environment(self._changes)
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002
+        """Put back what was there."""
+        s3.change_environment(self._before)
+
+
+@contextmanager
+def _s3_settings(client: Client) -> Iterator[None]:
+    """What this run's settings say of S3 holds on all workers, also later ones, until the context ends."""
+    if not s3.applied():
+        yield
+        return
+    client.register_plugin(S3Settings(s3.applied()))
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # a scheduler that is gone has forgotten them
+            client.unregister_worker_plugin(S3Settings.name)
 
 
 def _local(workers: int) -> LocalCluster:

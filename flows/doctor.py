@@ -22,7 +22,7 @@ from storage.store import Store, StoreError
 from tkm import weights
 from tkm.networks import movenet, nanodet, runtime
 
-PACKAGES = ("torch", "prefect", "dask", "distributed", "av", "pyarrow", "deltalake", "fsspec", "supervision")
+PACKAGES = ("torch", "prefect", "dask", "distributed", "av", "pyarrow", "deltalake", "fsspec", "s3fs", "supervision")
 # FFmpeg's decoders by format, the first that is there counts. Its own `av1` only drives hardware, so it does not count.
 DECODERS = {
     "h264": ("h264",),

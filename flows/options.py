@@ -1,4 +1,4 @@
-"""Every setting as an option of the command line: the parameters of all stages, and of the engine."""
+"""Every setting as an option of the command line: the parameters of all stages, of the engine, and of S3 what is no secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.settings import Engine, Limits
+from flows.settings import S3, S3_SECRETS, Engine, Limits
 from tasks.pipeline import PIPELINE
 from tasks.stage import Stage
 
@@ -37,6 +37,9 @@ def _parameter_options() -> Iterable[tuple[str, str, inspect.Parameter]]:
             yield stage.name, name, _option(variable, flag, field, f"stage {stage.name}")
     for name, field in Engine.model_fields.items():
         yield "engine", name, _option(f"engine__{name}", f"--{name.replace('_', '-')}", field, "engine")
+    for name, field in S3.model_fields.items():
+        if name not in S3_SECRETS:  # every user of a machine sees the command lines of all
+            yield "s3", name, _option(f"s3__{name}", f"--s3-{name.replace('_', '-')}", field, "s3")
 
 
 def _option(variable: str, flag: str, field: Any, panel: str) -> inspect.Parameter:
@@ -66,9 +69,10 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return _with_options(command, [*_parameter_options()])
 
 
-def with_engine(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of the engine, as `with_settings` does."""
-    return _with_options(command, [option for option in _parameter_options() if option[0] == "engine"])
+def with_manner(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, as `with_settings` does, the options that change no result: of the engine, of S3, and stages' limits."""
+    manner = [option for option in _parameter_options() if option[0] in ("engine", "s3") or option[1] in Limits.model_fields]
+    return _with_options(command, manner)
 
 
 def _with_options(

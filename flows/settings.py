@@ -1,18 +1,20 @@
 """Settings of a run: the parameters of every stage and of the engine, from options, environment, file and defaults.
 
 Options win over the environment (TKM_TRACK__SIMILARITY=oks, TKM_ENGINE__WORKERS=2), that over a settings file (TOML, one
-section a stage and one named `engine`), and that over the defaults.
+section a stage, one named `engine`, and one named `s3`), and that over the defaults. Section `s3` holds secrets: it acts by
+`use_s3` and is left out of whatever is passed on or recorded.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -21,6 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from storage import s3
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.stage import Params, Stage
 
@@ -59,12 +62,42 @@ class Limits(BaseModel):
         allow_inf_nan=False,
         description="seconds an attempt of this stage may take on a video, or on 16 chunks of a long one (default: no limit)",
     )
+class S3(BaseModel):
+    """Where S3 is and who we are to it, over what AWS_* variables and ~/.aws say. None of this is recorded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint_url: str | None = Field(None, description="http(s)://host:port of an S3 server that is not Amazon's")
+    region: str | None = Field(None, min_length=1, description="region of the buckets")
+    profile: str | None = Field(None, min_length=1, description="name in ~/.aws, there too on workers of another cluster")
+    access_key_id: SecretStr | None = Field(None, min_length=1, description="who we are; by file or environment only")
+    secret_access_key: SecretStr | None = Field(None, min_length=1, description="goes with access_key_id")
+    session_token: SecretStr | None = Field(None, min_length=1, description="of temporary credentials")
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/?#@\s]+/?", value):
+            raise ValueError("give http://host:port or https://host, without user, password and path")
+        return value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> S3:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key go together; give both or neither")
+        if self.session_token is not None and self.access_key_id is None:
+            raise ValueError("session_token goes with access_key_id and secret_access_key; give all three")
+        return self
+
+
+S3_SECRETS = ("access_key_id", "secret_access_key", "session_token")
 
 
 class _Sources(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="TKM_", env_nested_delimiter="__", frozen=True, extra="forbid", protected_namespaces=()
-    )
+        env_prefix="TKM_", env_nested_delimiter="__", frozen=True, extra="forbid", protected_namespaces=(),
+        hide_input_in_errors=True,
+    )  # fmt: skip
 
     @classmethod
     def settings_customise_sources(
@@ -86,7 +119,7 @@ def _section(stage: Stage) -> Any:
     return create_model(f"{stage.name.capitalize()}Section", __base__=(stage.Params, Limits))
 
 
-_SECTIONS: dict[str, Any] = {"engine": (Engine, Engine())} | {
+_SECTIONS: dict[str, Any] = {"engine": (Engine, Engine()), "s3": (S3, S3())} | {
     stage.name: (section, section()) for stage in PIPELINE if (section := _section(stage))
 }
 Settings: Any = create_model("Settings", __base__=_Sources, **_SECTIONS)
@@ -98,6 +131,13 @@ def stage_params(settings: Any) -> dict[str, Params]:
         stage.name: stage.Params(**getattr(settings, stage.name).model_dump(include=set(stage.Params.model_fields)))
         for stage in PIPELINE
     }
+
+
+def manner(settings: Any) -> dict[str, dict[str, Any]]:
+    """The settings that change no result, as options: of the engine, and the limits of stages."""
+    limits = set(Limits.model_fields)
+    stages = {stage.name: getattr(settings, stage.name).model_dump(include=limits) for stage in PIPELINE}
+    return {"engine": settings.engine.model_dump(), **stages}
 
 
 def step_limits(settings: Any, step: str) -> Limits:
@@ -129,6 +169,35 @@ def load_settings(options: Mapping[str, Mapping[str, Any]], file: Path | None = 
         raise SettingsError(sentence(error)) from error
 
 
+def use_s3(settings: Any) -> None:
+    """Make this process, and those that it starts, use S3 as the settings say; before anything opens S3.
+
+    TKM_S3__* variables are turned into what S3 clients read and removed, so that who reads settings after this does not
+    bring back what an option has overridden.
+    """
+    chosen: S3 = settings.s3
+    secrets = {name: getattr(chosen, name) for name in S3_SECRETS}
+    s3.apply(
+        endpoint_url=chosen.endpoint_url,
+        region=chosen.region,
+        profile=chosen.profile,
+        **{name: None if secret is None else secret.get_secret_value() for name, secret in secrets.items()},
+    )
+    for variable in [name for name in os.environ if name.upper().startswith("TKM_S3__")]:
+        del os.environ[variable]
+
+
+def refuse_secrets(settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise SettingsError where settings that are passed to a flow, which Prefect shows and keeps, hold secrets."""
+    section = settings.get("s3")
+    for name in S3_SECRETS:
+        if isinstance(section, Mapping) and name in section:
+            raise SettingsError(
+                f"s3.{name}: Prefect records what is passed to a flow, so this secret is known to it now: replace it, and give "
+                f"the new one by TKM_S3__{name.upper()}, AWS_* variables or a profile where the flow runs"
+            )
+
+
 def sentence(error: ValidationError, *within: str) -> str:
     """One line a wrong setting: its name (within a section), what was given, what is wrong with it."""
     lines = []
@@ -137,6 +206,7 @@ def sentence(error: ValidationError, *within: str) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"{name}: there is no such setting; `tkm describe` lists all of them")
         else:
-            given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
+            is_shown = (*within, *problem["loc"])[0] != "s3" and not isinstance(problem["input"], dict)
+            given = f" (given: {problem['input']!r})" if is_shown else ""
             lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}{given}")
     return "\n".join(lines)

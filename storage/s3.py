@@ -75,17 +75,11 @@ def delta_options() -> dict[str, str]:
 
 
 def reach(url: str) -> None:
-    """Raise S3Error, within some 15 s, unless what lies below an address can be listed or the object of that name be read."""
+    """Raise S3Error, within some 15 s, unless what lies below an address can be listed. Nothing need lie there."""
     try:
         fs = _filesystem(_environment(), os.getpid(), is_patient=False)
         bucket, key, _ = fs.split_path(url)
-        try:
-            fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{key.rstrip('/')}/" if key else "", MaxKeys=1)
-        except PermissionError as denied:
-            try:  # who may read an object need not be allowed to list its neighbours
-                fs.call_s3("head_object", Bucket=bucket, Key=key)
-            except Exception:
-                raise denied from denied.__cause__
+        fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
     except Exception as error:  # botocore, aiohttp and s3fs share no base
         raise S3Error(explain(error, url)) from None
 

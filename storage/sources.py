@@ -193,6 +193,8 @@ def _listed(fs: AbstractFileSystem, path: str, given: str) -> list[Source]:
 
 
 def _entry(entry: str, folder: str) -> list[Source]:
+    if refused := refusal(entry):  # before s3:bucket becomes a name in the list's folder
+        raise InputError(refused)
     is_absolute = urlsplit(entry).scheme and "://" in entry
     if not is_absolute and not entry.startswith(("/", "~")):
         scheme, separator, below = folder.rpartition("://")

@@ -182,7 +182,7 @@ def _canonical(root: str) -> str:
     bucket, _, path = root.partition("://")[2].partition("/")
     if wrong := re.search(r"[#?%]", path):
         raise StoreError(f"{root}: Delta Lake tables cannot lie below a name with {wrong[0]!r} on S3; choose another output")
-    return f"s3://{bucket}{normpath(f'/{path}')}".rstrip("/")
+    return f"s3://{bucket}{normpath('/' + path.lstrip('/'))}".rstrip("/")
 
 
 def _sync_folder(folder: Path) -> None:

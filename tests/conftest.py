@@ -16,7 +16,7 @@ from tasks.execute import run_frames, run_in_order, run_index, run_whole
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Params
-from tests.s3_server import S3Server, serve
+from tests.s3_server import BUCKET, S3Server, serve
 
 DEMO_CLIP = Path(__file__).resolve().parents[1] / "deployments" / "demo" / "cam01.mp4"
 
@@ -78,15 +78,13 @@ def no_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def s3_root(s3_server: S3Server, no_aws: None, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Address of a new bucket, with the environment set so that this process, and those it starts, may use it."""
+    """Address below which nothing lies yet, and an environment by which this process, and those it starts, may use it."""
     for variable, value in s3_server.environment().items():
         monkeypatch.setenv(variable, value)
-    bucket = f"test-{uuid.uuid4().hex[:12]}"
-    s3_server.make_bucket(bucket)
-    return f"s3://{bucket}"
+    return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(params=["folder", "s3"])
 def any_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Address below which a test may write: once a folder, once a bucket."""
+    """Address below which a test may write: once a folder, once in a bucket."""
     return f"{request.getfixturevalue('s3_root')}/root" if request.param == "s3" else str(tmp_path / "root")

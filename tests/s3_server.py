@@ -16,6 +16,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+BUCKET = "tests"  # one for all, since each bucket would hold some of the server's volumes for itself
 _SECONDS = 60  # a busy machine takes long to start it
 _PORTS = ("master", "volume", "filer", "s3")
 # On Linux the kernel is asked to end the server with these tests, however they end.
@@ -45,16 +46,12 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
         }
 
-    def make_bucket(self, name: str) -> None:
-        """A new, empty bucket."""
-        self.client().create_bucket(Bucket=name)
-
-    def objects(self, bucket: str) -> dict[str, bytes]:
-        """Everything in a bucket."""
+    def objects(self, prefix: str) -> dict[str, bytes]:
+        """Everything below a prefix of the bucket."""
         client = self.client()
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         names = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        return {name: client.get_object(Bucket=bucket, Key=name)["Body"].read() for name in names}
+        return {name: client.get_object(Bucket=BUCKET, Key=name)["Body"].read() for name in names}
 
     def client(self):  # type: ignore[no-untyped-def]  # botocore makes the class at run time
         """A client of its own, beside what the tests look at."""
@@ -77,7 +74,7 @@ def serve(folder: Path) -> Iterator[S3Server]:
     (folder / "s3.json").write_text(json.dumps({"identities": _identities(server)}))
     arguments = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}"]
     arguments += ["-filer", "-s3", f"-s3.config={folder / 's3.json'}"]
-    arguments += ["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=5000"]
+    arguments += ["-master.telemetry=false", "-master.volumeSizeLimitMB=512", "-volume.max=20"]
     arguments += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # what else it would serve, at ports that may be taken
     arguments += [f"-{part}.port={port}" for part, port in zip(_PORTS, ports, strict=False)]
     arguments += [f"-{part}.port.grpc={port}" for part, port in zip(_PORTS, ports[len(_PORTS) :], strict=True)]
@@ -131,8 +128,8 @@ def _wait(process: subprocess.Popen[bytes], server: S3Server, log: Path) -> None
     client, told = server.client(), ""
     while time.monotonic() < end and process.poll() is None:
         try:
-            client.create_bucket(Bucket="ready")
-            client.put_object(Bucket="ready", Key="ready", Body=b"1")
+            client.create_bucket(Bucket=BUCKET)
+            client.put_object(Bucket=BUCKET, Key="ready", Body=b"1")
             return
         except (BotoCoreError, ClientError) as error:
             told = str(error)

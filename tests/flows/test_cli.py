@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import stage_table
+from tests.s3_server import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +36,9 @@ def tkm(*arguments: str, home: Path | None = None) -> subprocess.CompletedProces
         (["annotate", "deployments/demo", "-o", "README.md"], "README.md"),
         (["annotate", "deployments/demo", "-o", "foo://x"], "foo"),
         (["annotate", "", "-o", "out"], "empty"),
+        (["annotate", "deployments/demo", "-o", "s3:/bucket/out"], "s3://bucket/out"),
+        (["annotate", "deployments/demo", "-o", "out", "--s3-endpoint-url", "localhost:9000"], "s3.endpoint_url"),
+        (["annotate", "deployments/demo", "-o", "out", "--s3-secret-access-key", "x"], "--s3-secret-access-key"),
         (["status", "no-such-output"], "no-such-output"),
         (["show", "no-such-output"], "no-such-output"),
         (["render", "no-such-output"], "no-such-output"),
@@ -45,6 +49,29 @@ def test_wrong_usage_is_named_and_exits_with_2(arguments: list[str], named: str)
     assert done.returncode == 2
     assert named in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (ROOT / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes", "named"),
+    [
+        (["annotate", "deployments/demo", "-o", "ROOT/out"], {"AWS_SECRET_ACCESS_KEY": "hush"}, "SignatureDoesNotMatch"),
+        (["annotate", "ROOT/videos", "-o", "out"], {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "nothing answers at http://127.0.0.1:9"),
+        (["annotate", "deployments/demo", "-o", "s3://KEYID:hush@bucket/out"], {}, "would be recorded"),
+        (["show", "ROOT/out"], {"TKM_S3__PROFILE": "nobody"}, "no AWS profile nobody"),
+        (["status", "ROOT/out"], {"TKM_S3__SECRET_ACCESS_KEY": "hush"}, "s3: access_key_id"),
+    ],
+)
+def test_s3_that_cannot_be_used_is_named_before_anything_starts(
+    arguments: list[str], changes: dict[str, str], named: str, s3_root: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in changes.items():
+        monkeypatch.setenv(variable, value)
+    done = tkm(*(argument.replace("ROOT", s3_root) for argument in arguments))
+    assert done.returncode == 2
+    assert named in done.stderr
+    for never in ("Traceback", "Prefect", "hush", s3_server.secret_access_key):
+        assert never not in done.stderr + done.stdout
     assert not (ROOT / "out").exists()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.doctor import Check, checks
+from tests.s3_server import S3Server
 from tkm import weights
 from tkm.networks import runtime
 
@@ -56,3 +57,15 @@ def test_an_output_in_a_place_that_cannot_be_written_is_named(tmp_path: Path) ->
     store = by_name(checks(output))["store"]
     assert not store.ok
     assert output in store.detail
+
+
+def test_an_output_on_s3_is_looked_at_and_named(s3_root: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = by_name(checks(f"{s3_root}/out"))
+    assert found["store"] == Check("store", True, f"{s3_root}/out can be written and read", found["store"].advice)
+    assert "free disk space" not in found
+    assert s3_server.objects(s3_root.rpartition("/")[2]) == {}, "a look left something behind"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    store = by_name(checks(f"{s3_root}/out"))["store"]
+    assert not store.ok
+    assert "SignatureDoesNotMatch" in store.detail
+    assert "hush" not in store.detail

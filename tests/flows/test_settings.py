@@ -1,10 +1,12 @@
 """Settings: options over environment over file over defaults; what is wrong is named."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from flows.settings import SettingsError, load_settings
+from flows.settings import SettingsError, load_settings, refuse_secrets, use_s3
+from storage import s3
 
 
 def settings_file(folder: Path, text: str) -> Path:
@@ -62,3 +64,72 @@ def test_splitting_shots_is_an_option_a_section_and_a_variable(tmp_path: Path, m
 
 def test_none_switches_the_greying_off() -> None:
     assert load_settings({"estimate": {"grey_margin": "none"}}).estimate.grey_margin is None
+
+
+S3_FILE = '[s3]\nendpoint_url = "https://file:9000"\naccess_key_id = "ID"\nsecret_access_key = "from-the-file"\n'
+
+
+@pytest.fixture
+def own_environment(no_aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that settings may change: the test's own, also what they have put into it before."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(s3, "_applied", {})
+
+
+def test_s3_comes_from_options_environment_and_file(
+    tmp_path: Path, own_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = settings_file(tmp_path, S3_FILE)
+    os.environ |= {"TKM_S3__REGION": "eu-1", "TKM_S3__ENDPOINT_URL": "https://environment", "AWS_SESSION_TOKEN": "of others"}
+    use_s3(load_settings({"s3": {"endpoint_url": "http://option:9"}}, file))
+    expected = {
+        "AWS_ENDPOINT_URL_S3": "http://option:9",
+        "AWS_DEFAULT_REGION": "eu-1",
+        "AWS_ACCESS_KEY_ID": "ID",
+        "AWS_SECRET_ACCESS_KEY": "from-the-file",
+    }
+    assert {name: os.environ.get(name) for name in expected} == expected
+    assert "AWS_SESSION_TOKEN" not in os.environ, "keys came with the token of other credentials"
+    before = dict(os.environ)
+    use_s3(load_settings({}))  # as the flow does, to which nothing of this is passed
+    assert dict(os.environ) == before
+
+
+def test_a_profile_takes_the_place_of_keys_that_were_there(own_environment: None) -> None:
+    os.environ |= {"AWS_ACCESS_KEY_ID": "old", "AWS_SECRET_ACCESS_KEY": "old"}
+    use_s3(load_settings({"s3": {"profile": "mine"}}))
+    assert os.environ["AWS_PROFILE"] == "mine"
+    assert "AWS_ACCESS_KEY_ID" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("section", "named"),
+    [
+        ({"endpoint_url": "localhost:9000"}, "s3.endpoint_url: give http"),
+        ({"endpoint_url": "http://me:hush@host"}, "s3.endpoint_url: give http"),
+        ({"endpoint_url": "http://"}, "s3.endpoint_url: give http"),
+        ({"secret_access_key": "hush"}, "s3: access_key_id and secret_access_key go together"),
+        ({"access_key_id": "a", "secret_access_key": "b", "session_token": ["hush"]}, "s3.session_token"),
+        ({"session_token": "hush"}, "s3: session_token goes with"),
+        ({"secret": "hush"}, "s3.secret: there is no such setting"),
+        ({"profile": ""}, "s3.profile"),
+        ("hush", "s3: "),
+    ],
+)
+def test_what_is_wrong_with_s3_is_named_without_secrets(section: object, named: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"s3": section})  # type: ignore[dict-item]
+    assert named in str(caught.value)
+    assert "hush" not in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_settings_show_no_secrets_when_they_are_printed(tmp_path: Path) -> None:
+    chosen = load_settings({}, settings_file(tmp_path, S3_FILE))
+    assert "from-the-file" not in f"{chosen!r} {chosen.model_dump_json()}"
+
+
+def test_a_flow_refuses_secrets_among_its_parameters() -> None:
+    refuse_secrets({"s3": {"region": "eu-1"}})
+    with pytest.raises(SettingsError, match="TKM_S3__SECRET_ACCESS_KEY") as caught:
+        refuse_secrets({"s3": {"secret_access_key": "hush"}})
+    assert "hush" not in str(caught.value)

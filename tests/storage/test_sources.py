@@ -1,13 +1,14 @@
 import os
 import re
+from hashlib import sha256
 from pathlib import Path
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage.sources import InputError, Source, content_digest, find_sources, fingerprint, video_id
+from storage.sources import InputError, Source, content_digest, find_sources, fingerprint, image_paths, video_id
+from storage.store import Store
 from tests.storage.clips import write_images
 
 
@@ -118,17 +119,46 @@ def test_input_that_names_nothing_says_what_to_do(tmp_path: Path) -> None:
         find_sources("nosuch://x/a.mp4")
 
 
-def test_urls_work_like_paths() -> None:
-    fs = fsspec.filesystem("memory")
-    fs.pipe({"/data/a.mp4": b"a", "/data/seq/0.jpg": b"0", "/data/list.txt": b"a.mp4\nseq\n"})
-    expected = [Source("memory:///data/a.mp4"), Source("memory:///data/seq", "frames")]
-    assert find_sources("memory://data") == find_sources("memory://data/list.txt") == expected
-    assert find_sources("memory://data/*.mp4") == expected[:1]
-    before = fingerprint(expected[0])
-    assert content_digest(expected[0]) == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
-    fs.pipe_file("/data/a.mp4", b"b")
-    assert fingerprint(expected[0]) != before
-    fs.rm("/data", recursive=True)
+NAMES = ["Zwölf Läufer 1.mp4", "100%.mp4", "a+b#c.mp4", "take [1].mp4", "what? %20.mp4", "x::y.mp4"]
+
+
+def test_addresses_on_s3_work_like_paths(s3_root: str) -> None:
+    store = Store(s3_root)
+    for name in NAMES:
+        store.write(f"videos/day 2/{name}", name.encode())
+    store.write("videos/seq/2.jpg", b"2")
+    store.write("videos/seq/10.jpg", b"10")
+    store.write("videos/notes.md", b"")
+    store.write("videos/list.txt", "\n".join([*(f"day 2/{name}" for name in NAMES), "seq"]).encode())
+    clips = [Source(f"{s3_root}/videos/day 2/{name}") for name in sorted(NAMES)]
+    frames = Source(f"{s3_root}/videos/seq", "frames")
+    assert find_sources(f"{s3_root}/videos") == find_sources(f"{s3_root}/videos/list.txt") == [*clips, frames]
+    assert find_sources(s3_root.replace("s3:", "s3a:")) == [*clips, frames]
+    assert find_sources(f"{s3_root}/videos/*/*.mp4") == clips
+    for clip, name in zip(clips, sorted(NAMES), strict=True):
+        assert find_sources(clip.uri) == [clip]
+        assert content_digest(clip) == sha256(name.encode()).hexdigest()
+    assert [path.rpartition("/")[2] for path in image_paths(frames)] == ["2.jpg", "10.jpg"]
+    for nothing in ("gone", "videos/gone.mp4", "videos/gone*.mp4"):
+        with pytest.raises(InputError, match=r"no such file|no video matches"):
+            find_sources(f"{s3_root}/{nothing}")
+
+
+def test_the_fingerprint_sees_what_is_replaced_on_s3(s3_root: str) -> None:
+    store = Store(s3_root)
+    clip, frames = Source(f"{s3_root}/a.mp4"), Source(f"{s3_root}/seq", "frames")
+    for content in (b"one", b"two"):
+        store.write("a.mp4", b"one")
+        store.write("seq/0.jpg", b"one")
+        assert len(find_sources(s3_root)) == 2
+        before = [fingerprint(clip), fingerprint(frames)]
+        assert before == [fingerprint(clip), fingerprint(frames)]
+        store.write("a.mp4", content)
+        store.write("seq/0.jpg", content)
+        is_same = [old == new for old, new in zip(before, [fingerprint(clip), fingerprint(frames)], strict=True)]
+        assert is_same == [content == b"one"] * 2, "of the same size, told apart by what they hold"
+    with pytest.raises(FileNotFoundError):
+        fingerprint(Source(f"{s3_root}/gone.mp4"))
 
 
 def test_ids_are_readable_safe_unique_and_stable() -> None:

@@ -1,11 +1,13 @@
 """The store: atomic writes, one winner of a race, names that stay below the root."""
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from storage.store import Store, StoreError
+from tests.s3_server import BUCKET, S3Server
 
 
 @pytest.fixture
@@ -58,6 +60,57 @@ def test_a_reader_never_sees_half_an_object(store: Store) -> None:
         while not writing.done():
             seen.append(store.read("x"))
     assert set(seen) <= set(versions)
+
+
+def test_what_another_process_wrote_is_seen_at_once(store: Store, any_root: str) -> None:
+    other = Store(any_root)
+    store.write("m/one", b"1")
+    assert store.list("m") == {"m/one": 1}
+    other.write("m/two", b"22")
+    other.write("m/one", b"111")
+    assert store.list("m") == {"m/one": 3, "m/two": 2}
+    assert (store.size("m/one"), store.read("m/one")) == (3, b"111")
+    other.delete("m/one")
+    assert store.list("m") == {"m/two": 2}
+    assert store.size("m/one") is None
+
+
+def test_a_store_that_is_sent_takes_no_credentials_along(store: Store, s3_server: S3Server) -> None:
+    store.write("x", b"1")
+    sent = pickle.dumps(store)
+    assert len(sent) < 300
+    assert s3_server.secret_access_key.encode() not in sent
+    assert pickle.loads(sent).read("x") == b"1"
+
+
+def test_large_objects_are_created_once_and_replaced(s3_root: str) -> None:
+    """Larger than what s3fs sends in one request."""
+    store = Store(s3_root)
+    first, second = bytes(101 * 2**20), b"1" * 101 * 2**20
+    assert store.create("large", first)
+    assert not store.create("large", second)
+    assert store.read("large") == first
+    store.write("large", second)
+    assert store.read("large") == second
+
+
+def test_a_bucket_itself_is_a_store(s3_root: str) -> None:
+    store, folder = Store(f"s3://{BUCKET}"), s3_root.rpartition("/")[2]
+    store.check()
+    Store(s3_root).write("x", b"1")
+    assert store.list(folder) == {f"{folder}/x": 1}
+
+
+@pytest.mark.parametrize("root", ["s3://b//x/../y/", "s3a://b/y", "s3://b/./y"])
+def test_an_address_of_s3_has_one_spelling(root: str) -> None:
+    assert Store(root).root == "s3://b/y"
+    assert Store("s3://b/").root == "s3://b"
+
+
+@pytest.mark.parametrize("name", ["a#b", "what?", "100%"])
+def test_outputs_that_delta_would_keep_elsewhere_are_refused(name: str) -> None:
+    with pytest.raises(StoreError, match="choose another output"):
+        Store(f"s3://bucket/{name}/out")
 
 
 def test_nothing_stays_of_a_write_that_failed(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import av
 import cv2
-import fsspec
 import numpy as np
 import pytest
 
 from storage.sources import Source
+from storage.store import Store
 from storage.video import MAX_SIDE_PX, VideoError, VideoInfo, decode, probe
 from tests.storage import clips
 
@@ -163,14 +163,14 @@ def test_names_with_spaces_and_other_letters(tmp_path: Path) -> None:
     assert [number for number, _ in decode(source, probe(source), np.arange(3))] == [0, 1, 2]
 
 
-def test_remote_files_decode_as_local_ones(tmp_path: Path) -> None:
+def test_files_on_s3_decode_as_local_ones(tmp_path: Path, s3_root: str) -> None:
     path = clips.write_clip(tmp_path / "clip.mp4", options=clips.H264_OPEN_GOP)
-    fs = fsspec.filesystem("memory")
-    fs.pipe_file("/videos/clip.mp4", path.read_bytes())
-    source = Source("memory://videos/clip.mp4")
+    Store(s3_root).write("Läufer #1 100%.mp4", path.read_bytes())
+    source = Source(f"{s3_root}/Läufer #1 100%.mp4")
     info = probe(source)
     assert_decodes(source, info, sequential(path, 0), np.array([5, 14, 38]))
-    fs.rm("/videos", recursive=True)
+    with pytest.raises(FileNotFoundError):
+        probe(Source(f"{s3_root}/gone.mp4"))
 
 
 @pytest.mark.parametrize(
