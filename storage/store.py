@@ -130,7 +130,8 @@ class Store:
             found = self._fs.find(self.path(prefix), detail=True)
         except FileNotFoundError:
             return {}
-        names = ((name[len(self._base) + 1 :], int(info["size"])) for name, info in found.items())
+        files = ((name, info) for name, info in found.items() if info["type"] == "file")  # some servers keep emptied folders
+        names = ((name[len(self._base) + 1 :], int(info["size"])) for name, info in files)
         return {name: size for name, size in sorted(names) if not Path(name).name.startswith(".")}
 
     def folders(self, prefix: str) -> tuple[str, ...]:

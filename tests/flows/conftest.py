@@ -21,6 +21,14 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def shared_prefect(prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands in processes of their own report to the tests' server, and start sooner for it."""
+    from prefect.settings import PREFECT_API_URL
+
+    monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+
+
 @pytest.fixture(scope="session")
 def people_clip(tmp_path_factory: pytest.TempPathFactory, demo_clip: Path) -> Path:
     """The first 12 frames of the bundled clip at half its size: three people, decoded and estimated in seconds."""

@@ -13,16 +13,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli import stage_table
+from tests.flows.commands import ROOT, tkm
 from tests.s3_server import S3Server
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def tkm(*arguments: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, with a Prefect home of its own."""
-    environment = {**os.environ, "COLUMNS": "160"} | ({"PREFECT_HOME": str(home)} if home else {})
-    command = [sys.executable, "-m", "flows.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False, timeout=300)
 
 
 @pytest.mark.parametrize(

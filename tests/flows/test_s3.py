@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster
 from flows.cluster import S3Settings, connect
 from storage import s3
 from storage.store import Store
-from tests.flows.test_cli import tkm
+from tests.flows.commands import tkm
 from tests.s3_server import S3Server
 
 

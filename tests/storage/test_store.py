@@ -37,6 +37,12 @@ def test_list_gives_names_below_the_root_and_sizes(store: Store) -> None:
     assert store.list("nothing") == {}
 
 
+def test_a_prefix_that_was_emptied_holds_nothing(store: Store) -> None:
+    store.write("m/deep/x.json", b"1")
+    store.delete("m/deep/x.json")
+    assert store.list("m") == store.list("m/deep") == {}
+
+
 def test_delete_is_content_with_nothing(store: Store) -> None:
     store.write("x", b"1")
     store.delete("x")
