@@ -86,28 +86,34 @@ def merge(store: Store, run: str, shard: int, finished: Sequence[Finished]) -> t
     published = tables.read(store, "videos", videos=[video.video for video in finished], columns=["video", "publish_key"])
     current = {row["video"]: row["publish_key"] for row in published.to_pylist()}
     changed, damaged = 0, []
-    batch: list[dict[str, pa.Table]] = []
+    batch: dict[str, dict[str, pa.Table]] = {}
 
     def publish_batch() -> int:
-        rows = joined(batch)
+        later = _finished_later(store, run, batch)
+        rows = [rows for video, rows in batch.items() if video not in later]
         batch.clear()
-        return len(tables.publish_videos(store, run, shard, rows))
+        return len(tables.publish_videos(store, run, shard, joined(rows))) if rows else 0
 
     for video in finished:
         if current.get(video.video) == video.publish_key:
             continue
         try:
-            batch.append(published_rows(store, run, video))
+            batch[video.video] = published_rows(store, run, video)
         except DamagedArtifactError:
             damaged.append(video.video)
-        if sum(rows["poses"].num_rows for rows in batch) >= BATCH_ROWS:
+        if sum(rows["poses"].num_rows for rows in batch.values()) >= BATCH_ROWS:
             changed += publish_batch()
-    if batch:
-        changed += publish_batch()
+    changed += publish_batch()
     known = set(tables.read(store, "failures", columns=["video"])["video"].to_pylist())
     done = {video.video for video in finished} & known - set(damaged)
     tables.replace_failures(store, shard, done, FAILURES.empty_table())
     return changed, damaged
+
+
+def _finished_later(store: Store, run: str, videos: Collection[str]) -> set[str]:
+    """Those of the videos that a run which began later has finished: it may have found its rows published, and written none."""
+    later = [other for other in runs.all_runs(store) if other > run] if videos else []
+    return {video.video for other in later for video in finished_of_run(store, other, videos)}
 
 
 def merge_failures(store: Store, run: str, shard: int, failed: Sequence[runs.Failure]) -> None:

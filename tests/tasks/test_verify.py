@@ -1,0 +1,140 @@
+"""Damage of every kind: found by verify, withdrawn or put right, and computed again where nothing else has it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from storage import runs, tables
+from storage.store import Store
+from tasks import detect, estimate, index, publish
+from tasks.merge import Finished, merge
+from tasks.plan import VideoPlan, missing
+from tasks.verify import verify_artifacts, verify_tables
+from tests.conftest import plan_of, run_all
+
+FRAMES = 4
+
+
+def finished(plan: VideoPlan) -> Finished:
+    return Finished(
+        video=plan.video,
+        name=Path(plan.source.uri).name,
+        uri=plan.source.uri,
+        content_sha256=plan.content_sha256,
+        shard=plan.shard,
+        index_key=plan.keys["index"],
+        publish_key=plan.keys["publish"],
+    )
+
+
+@pytest.fixture
+def plan(any_root: str, demo_clip: Path) -> VideoPlan:
+    """A few frames of the bundled clip, in chunks of two, published by a run."""
+    store = Store(any_root)
+    plan = plan_of(store, demo_clip, {"index": index.IndexParams(frames=f":{FRAMES}")})
+    run_all(plan, chunk_frames=2)
+    run = runs.new_run(store)
+    row = {"video": plan.video, "name": "cam01.mp4", "uri": plan.source.uri, "kind": "video", "shard": plan.shard}
+    row["content_sha256"] = plan.content_sha256
+    rows = [row | {"stage": stage, "key": key, "params": "{}"} for stage, key in plan.keys.items()]
+    runs.start_run(store, run, {})
+    runs.write_plan(store, run, "group", rows)
+    tables.create_tables(store)
+    assert merge(store, run, plan.shard, [finished(plan)]) == (1, [])
+    return plan
+
+
+def damage_found(store: Store) -> list[str]:
+    return [line for stage in verify_artifacts(store, lambda _: None) for line in stage.damage]
+
+
+def lacking(plan: VideoPlan) -> set[str]:
+    """Stages that a run would compute."""
+    from storage.artifacts import closed_keys, open_keys
+
+    begun = {name: open_keys(plan.store, name) for name in plan.keys}
+    return missing(plan, begun, {name: closed_keys(plan.store, name) for name in plan.keys})
+
+
+def rows_of(plan: VideoPlan) -> dict[str, list[dict[str, object]]]:
+    return {name: tables.read(plan.store, name).to_pylist() for name in ("videos", "frames", "poses", "tracks")}
+
+
+def test_a_sound_store_has_no_damage_and_is_read_whole(plan: VideoPlan) -> None:
+    read = verify_artifacts(plan.store, lambda _: None)
+    assert {stage.stage: (stage.artifacts, stage.chunks) for stage in read} == {
+        stage.name: (1, 1 if stage is index.STAGE else FRAMES // 2) for stage in plan.stages
+    }
+    assert sum(stage.bytes for stage in read) == sum(plan.store.list("artifacts").values())
+    assert [stage.damage for stage in read] == [()] * len(read)
+    found = verify_tables(plan.store)
+    assert (found.videos, found.unknown, found.damage) == (1, 0, ())
+
+
+@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
+def test_a_damaged_part_is_named_withdrawn_and_computed_again(plan: VideoPlan, how: str) -> None:
+    before = rows_of(plan)
+    part = plan.artifact(estimate.STAGE).chunks()[1].part
+    data = bytearray(plan.store.read(part.name))
+    data[len(data) // 2] ^= 1
+    if how == "remove":
+        plan.store.delete(part.name)
+    else:
+        plan.store.write(part.name, bytes(data) if how == "flip" else bytes(data[:-3]))
+    (line,) = damage_found(plan.store)
+    assert part.name in line
+    assert damage_found(plan.store) == [], "what is withdrawn is not believed any more"
+    assert lacking(plan) == {"estimate"}, "also where nothing that is missing needs it"
+    assert run_all(plan)["estimate"] == FRAMES - 2
+    assert lacking(plan) == set()
+    assert rows_of(plan) == before
+
+
+def test_a_damaged_last_stage_is_found_when_it_is_published(plan: VideoPlan) -> None:
+    before = rows_of(plan)
+    for chunk in plan.artifact(publish.STAGE).chunks():
+        plan.store.delete(chunk.part.name)
+    tables.rewrite_shard(plan.store, plan.shard, [])
+    run = runs.new_run(plan.store)
+    assert merge(plan.store, run, plan.shard, [finished(plan)]) == (0, [plan.video])
+    assert lacking(plan) >= {"publish"}
+    run_all(plan)
+    assert merge(plan.store, run, plan.shard, [finished(plan)]) == (1, [])
+    after = rows_of(plan)
+    assert [{**row, "run": run} for row in before["poses"]] == after["poses"]
+
+
+def test_commits_that_cannot_be_understood_are_withdrawn(plan: VideoPlan) -> None:
+    name = f"manifests/detect/{plan.keys['detect']}.json"
+    plan.store.write(name, plan.store.read(name)[:-20])
+    assert plan.artifact(detect.STAGE).manifest() is None
+    assert lacking(plan) == {"detect"}
+    run_all(plan)
+    facts = json.loads(plan.store.read(name))
+    assert facts["rows"] == plan.artifact(detect.STAGE).read().num_rows
+    assert damage_found(plan.store) == []
+
+
+@pytest.mark.parametrize("name", ["poses", "frames", "tracks", "videos"])
+def test_published_files_that_are_lost_are_written_anew(plan: VideoPlan, name: str) -> None:
+    before = rows_of(plan)
+    for file in plan.store.list(f"tables/{name}/shard={plan.shard}"):
+        plan.store.delete(file)
+    found = verify_tables(plan.store)
+    assert any(name in line for line in found.damage)
+    assert rows_of(plan) == before
+    assert verify_tables(plan.store).damage == ()
+
+
+def test_published_rows_that_are_not_their_artifacts_are_put_right(plan: VideoPlan) -> None:
+    before = rows_of(plan)
+    table = tables.open_table(plan.store, "poses")
+    assert table is not None
+    table.update(updates={"nose_x": "nose_x + 1"}, predicate="frame = 2")
+    assert rows_of(plan) != before
+    (line,) = verify_tables(plan.store).damage
+    assert "poses" in line
+    assert rows_of(plan) == before
