@@ -11,6 +11,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -38,7 +39,7 @@ from tasks import index
 from tasks.merge import merge, merge_failures
 from tasks.pipeline import STEPS
 from tasks.plan import VideoPlan, plan_video
-from tasks.stage import Resources
+from tasks.stage import Params, Resources
 
 _SEGMENT_CHUNKS = 16  # a long video's networks pass is cut into futures of this many chunks, which workers share
 
@@ -51,6 +52,7 @@ class Context:
     store: Store
     run: str
     settings: Any
+    params: Mapping[str, Params]
     wanted: Wanted
     progress: Progress
 
@@ -63,7 +65,7 @@ class Context:
     def plan(self, source: Source, digest: work.Digest) -> VideoPlan:
         """A video's keys: under the settings of this run, or, where it repeats an earlier one, under that run's."""
         earlier = self.wanted.earlier.get(source.uri)
-        params = earlier.params if earlier else stage_params(self.settings)
+        params = earlier.params if earlier else self.params
         return plan_video(self.store, source, digest.content_sha256, params, digest.fingerprint)
 
 
@@ -138,11 +140,12 @@ def _run(
             reopen(store, wanted, anew)
         videos = [source.video_id for source in wanted.sources]
         with Progress(client, videos, quiet=quiet) as progress:
-            context = Context(client, store, run, chosen, wanted, progress)
+            context = Context(client, store, run, chosen, stage_params(chosen), wanted, progress)
             try:
                 finished = _finish(context, make_groups(wanted.sources))
-            except TooManyFailuresError as error:
-                runs.end_run(store, run, {"stopped": str(error), "seconds": round(time.perf_counter() - began, 1)})
+            except Exception as error:
+                with suppress(Exception):  # what stopped the run may be that nothing can be written
+                    runs.end_run(store, run, {"stopped": str(error), "seconds": round(time.perf_counter() - began, 1)})
                 raise
     summary = Summary(
         run=run,
@@ -158,18 +161,24 @@ def _run(
 
 
 def _finish(context: Context, groups: Sequence[Group]) -> list[Group]:
-    """Take every group through all steps; groups overlap."""
-    steps: list[PrefectFuture[Group]] = []
-    published: list[PrefectFuture[Group]] = []
+    """Take every group through all steps; groups overlap. What stops one is raised when the others are through."""
+    chains = []
     for group in groups:
         indexed = _submit(index_group, group.name, context, group)
         annotated = _submit(networks_group, group.name, context, indexed)
         tracked = _submit(track_group, group.name, context, annotated)
-        published.append(_submit(publish_group, group.name, context, tracked))
-        steps += [indexed, annotated, tracked, published[-1]]
-    for step in steps:
-        step.result()  # in order, so that what went wrong is raised, and not what could not start because of it
-    return [future.result() for future in published]
+        chains.append((indexed, annotated, tracked, _submit(publish_group, group.name, context, tracked)))
+    finished, troubles = [], []
+    for chain in chains:
+        try:
+            finished.append([step.result() for step in chain][-1])  # in order: the first that failed tells why
+        except (TooManyFailuresError, ClusterLostError):
+            raise
+        except Exception as error:
+            troubles.append(error)
+    if troubles:
+        raise troubles[0]
+    return finished
 
 
 def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
