@@ -114,13 +114,24 @@ def annotate(
 
     # What is mistyped must not wait for Prefect and Dask to start.
     sources_for(input, Store(output))
-    Store(output).check()
+    _check(Store(output), chosen)
+
     def call() -> Any:
         from flows.annotate import annotate as flow
 
         return flow(input, output, chosen.model_dump(mode="json"), quiet=quiet)
 
     _run(call, chosen, quiet)
+
+
+def _check(store: Store, chosen: Any) -> None:
+    """Raise ClusterError or StoreError where the cluster that is named does not answer, or the output cannot be written."""
+    if chosen.engine.dask is not None:
+        from flows.cluster import connect
+
+        with connect(chosen.engine.dask, chosen.engine.workers):
+            pass
+    store.check()
 
 
 def _run(call: Callable[[], Any], chosen: Any, quiet: bool) -> None:
@@ -218,7 +229,7 @@ def rerun(
     store, chosen = Store(root), load_settings(options)
     # What is mistyped must not wait for Prefect and Dask to start.
     wanted_again(store, run, stage, set_ or [], videos or [])
-    store.check()
+    _check(store, chosen)
 
     def call() -> Any:
         from flows.annotate import rerun as flow
