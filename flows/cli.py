@@ -6,6 +6,7 @@ import atexit
 import inspect
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -77,10 +78,8 @@ def _main() -> None:
         app()
     except (SettingsError, InputError, StoreError, ClusterError) as error:
         sys.exit(_say(error, USAGE))
-    except (TooManyFailuresError, ServerError, ClusterLostError, DamagedArtifactError) as error:
-        sys.exit(_say(error, SOME_FAILED))
-    except OSError as error:  # a full disk, a network that is down, rights
-        sys.exit(_say(error, SOME_FAILED))
+    except (TooManyFailuresError, ServerError, ClusterLostError, DamagedArtifactError, OSError) as error:
+        sys.exit(_say(error, SOME_FAILED))  # OSError: a full disk, a network that is down, rights
     except Exception as error:
         from botocore.exceptions import BotoCoreError
         from deltalake.exceptions import DeltaError
@@ -91,7 +90,12 @@ def _main() -> None:
 
 
 def _say(error: Exception, status: int) -> int:
-    Console(stderr=True).print(f"[bold red]tkm:[/] {escape(str(error))}", highlight=False)
+    message = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    # delta-rs paints its errors, and puts each cause on a line of its own.
+    message = re.sub(r"\n *↳ *", ": ", re.sub(r"\x1b\[[0-9;]*m", "", message))
+    Console(stderr=True).print(f"[bold red]tkm:[/] {escape(message)}", highlight=False, soft_wrap=True)
     return status
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import uuid
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from storage import s3
 from storage.addresses import open_address, refusal
 
+_SPARE_BYTES = 2**20  # a disk with less than this left is full
 _ONE_PUT_BYTES = 5 * 2**30  # what S3 takes in one request
 
 
@@ -162,6 +164,11 @@ class Store:
             why = s3.explain(error, self.root) if s3.is_s3(self.root) else error
             raise StoreError(f"cannot write to {self.root}: {why}; check the address, credentials and rights") from error
 
+    def require_room(self, size: int) -> None:
+        """Raise OSError where the disk of a local folder has no room for so many bytes more, for writers that do not fail well."""
+        if self.is_local and shutil.disk_usage(self.root).free < size + _SPARE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.root)
+
     def _write_temporary(self, path: str, data: bytes) -> str:
         folder = Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -171,8 +178,10 @@ class Store:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            except BaseException:
+            except BaseException as error:
                 temporary.unlink(missing_ok=True)  # a full disk must not be filled further by what failed
+                if isinstance(error, OSError):
+                    error.filename = path  # what was to be written: a file that is open says nothing of it
                 raise
         return str(temporary)
 
