@@ -92,9 +92,7 @@ def _errors_of(home: Path) -> Iterator[None]:
         yield
     except httpx.HTTPError as error:
         said = str(error).partition(" - ")[0]
-        raise ServerError(
-            f"Prefect's server failed: {said}; check that its folder {home} (PREFECT_HOME) can be written and its disk is not full"
-        ) from error
+        raise ServerError(f"Prefect's server failed: {said}; {_remedy(home)}") from error
 
 
 def _check(url: str) -> None:
@@ -117,8 +115,12 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: IO[bytes], home: Path
             time.sleep(0.05)
     log.seek(0)
     said = log.read().decode(errors="replace").strip()[-2000:]
-    raise ServerError(
-        f"Prefect's server {'ended as it started' if process.poll() is not None else f'did not start within {_SECONDS} s'}; check "
-        f"that its folder {home} (PREFECT_HOME) can be written and its disk is not full, or set PREFECT_API_URL to use another "
-        "server" + (f". It said:\n{said}" if said else "")
+    what = "ended as it started" if process.poll() is not None else f"did not start within {_SECONDS} s"
+    raise ServerError(f"Prefect's server {what}; {_remedy(home)}" + (f". It said:\n{said}" if said else ""))
+
+
+def _remedy(home: Path) -> str:
+    return (
+        f"check that its folder {home} (PREFECT_HOME) can be written and its disk is not full, or set PREFECT_API_URL to use "
+        "another server"
     )

@@ -153,19 +153,22 @@ class Store:
                 raise StoreError(f"cannot use {self.root}: {error}") from None
 
     def check(self) -> None:
-        """Raise StoreError unless objects can be written and read here."""
+        """Raise StoreError unless objects can be written and read here, OSError where the disk is full."""
         self.reach()
         name = f".check-{uuid.uuid4().hex}"
         try:
             self.write(name, b"tkm")
             self.read(name)
             self.delete(name)
+            self.require_room(0)
         except Exception as error:  # whatever the filesystem's library raises: its names are not ours to know
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise  # no fault of the address, and it may pass
             why = s3.explain(error, self.root) if s3.is_s3(self.root) else error
             raise StoreError(f"cannot write to {self.root}: {why}; check the address, credentials and rights") from error
 
     def require_room(self, size: int) -> None:
-        """Raise OSError where the disk of a local folder has no room for so many bytes more, for writers that do not fail well."""
+        """Raise OSError where the disk of a local folder has no room for so many more bytes: not every writer fails well."""
         if self.is_local and shutil.disk_usage(self.root).free < size + _SPARE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.root)
 
@@ -173,16 +176,16 @@ class Store:
         folder = Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{uuid.uuid4().hex}.tmp"
-        with temporary.open("wb") as file:
-            try:
+        try:
+            with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            except BaseException as error:
-                temporary.unlink(missing_ok=True)  # a full disk must not be filled further by what failed
-                if isinstance(error, OSError):
-                    error.filename = path  # what was to be written: a file that is open says nothing of it
-                raise
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)  # a full disk must not be filled further by what failed
+            if isinstance(error, OSError):
+                error.filename = path  # what was to be written: of a file that is open the error says nothing
+            raise
         return str(temporary)
 
 

@@ -180,7 +180,10 @@ class _Reader:
                     wanted = wanted[1:]
                     if not len(wanted):
                         return
-        raise VideoError(f"{self.uri}: {self._place(int(wanted[0]))} cannot be decoded: the file is damaged there; get it again, or leave that frame out by --frames.")
+        raise VideoError(
+            f"{self.uri}: {self._place(int(wanted[0]))} cannot be decoded: the file is damaged there; get it again, or leave "
+            "that frame out with --frames."
+        )
 
     def _numbered_from(self, start: int) -> Iterator[tuple[int, VideoFrame]]:
         """Frames with their numbers, from a key frame or the start of the file; none if decoding cannot start there."""

@@ -34,9 +34,9 @@ def frames_of_two_sizes(folder: Path) -> None:
 
 # By name: what writes it, the stage that meets it, and what is said of it and is to be done about it.
 BAD: dict[str, tuple[Callable[[Path], Any], str, str]] = {
-    "text.mp4": (lambda path: path.write_text("no video\n" * 99), "index", "no video that FFmpeg can read.*get the whole"),
+    "text.mp4": (lambda path: path.write_text("no video\n" * 99), "index", "no video that FFmpeg can read.*get it whole"),
     "empty.mp4": (lambda path: path.write_bytes(b""), "index", "empty file: get the whole"),
-    "cut.mp4": (lambda path: clips.truncate(clips.write_clip(path), 0.7), "index", "truncated.*get the whole"),
+    "cut.mp4": (lambda path: clips.truncate(clips.write_clip(path), 0.7), "index", "truncated.*get it whole"),
     "cut with index.mp4": (
         lambda path: clips.truncate(clips.write_clip(path, container_options=FASTSTART), 0.7),
         "index",
@@ -57,6 +57,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     ),
     "two sizes": (frames_of_two_sizes, "detect", "3.png has 32 x 32 pixels, the first frame has 64 x 48: .* split it"),
 }
+README = Path(__file__).resolve().parents[2] / "README.md"
 GOOD = ("good.mp4", "good [1].mkv")
 
 
@@ -142,3 +143,7 @@ def test_what_leaves_the_bad_frame_out_is_another_matter(dataset: tuple[Path, Pa
     videos, _, _ = dataset
     summary = run(videos / "damaged.mov", tmp_path / "out", index={"frames": ":4"})
     assert (summary.changed, summary.failures) == (1, ())
+
+
+def test_the_readme_states_the_limit() -> None:
+    assert f"more than {MAX_SIDE_PX} px a side" in README.read_text()
