@@ -1,5 +1,6 @@
 """The DAGs, and the command line that runs them. This package alone knows Prefect and Dask."""
 
+import logging
 import os
 
 # Prefect reads these when it is imported. It stays quiet, reports nothing home, has time to start its own server on a busy
@@ -15,3 +16,6 @@ for name, value in {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }.items():
     os.environ.setdefault(name, value)
+
+# Where connections break, aiohttp leaves behind tasks whose errors nobody asks for, and asyncio would print a traceback of each.
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)

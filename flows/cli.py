@@ -6,6 +6,7 @@ import atexit
 import inspect
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -77,10 +78,8 @@ def _main() -> None:
         app()
     except (SettingsError, InputError, StoreError, ClusterError) as error:
         sys.exit(_say(error, USAGE))
-    except (TooManyFailuresError, ServerError, ClusterLostError, DamagedArtifactError) as error:
-        sys.exit(_say(error, SOME_FAILED))
-    except OSError as error:  # a full disk, a network that is down, rights
-        sys.exit(_say(error, SOME_FAILED))
+    except (TooManyFailuresError, ServerError, ClusterLostError, DamagedArtifactError, OSError) as error:
+        sys.exit(_say(error, SOME_FAILED))  # OSError: a full disk, a network that is down, rights
     except Exception as error:
         from botocore.exceptions import BotoCoreError
         from deltalake.exceptions import DeltaError
@@ -91,7 +90,12 @@ def _main() -> None:
 
 
 def _say(error: Exception, status: int) -> int:
-    Console(stderr=True).print(f"[bold red]tkm:[/] {escape(str(error))}", highlight=False)
+    message = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    # delta-rs paints its errors, and puts each cause on a line of its own.
+    message = re.sub(r"\n *↳ *", ": ", re.sub(r"\x1b\[[0-9;]*m", "", message))
+    Console(stderr=True).print(f"[bold red]tkm:[/] {escape(message)}", highlight=False, soft_wrap=True)
     return status
 
 
@@ -117,7 +121,7 @@ def annotate(
     store = Store(output)
     store.reach()
     sources_for(input, store)
-    store.check()
+    _check(store, chosen)
 
     def call() -> Any:
         from flows.annotate import annotate as flow
@@ -125,6 +129,16 @@ def annotate(
         return flow(input, output, chosen.model_dump(mode="json", exclude={"s3"}), quiet=quiet)
 
     _run(call, chosen, quiet)
+
+
+def _check(store: Store, chosen: Any) -> None:
+    """Raise ClusterError or StoreError where the cluster that is named does not answer, or the output cannot be written."""
+    if chosen.engine.dask is not None:
+        from flows.cluster import connect
+
+        with connect(chosen.engine.dask, chosen.engine.workers):
+            pass
+    store.check()
 
 
 def _run(call: Callable[[], Any], chosen: Any, quiet: bool) -> None:
@@ -233,7 +247,7 @@ def rerun(
     use_s3(chosen)
     store = _open(root)
     wanted_again(store, run, stage, set_ or [], videos or [])
-    store.check()
+    _check(store, chosen)
 
     def call() -> Any:
         from flows.annotate import rerun as flow

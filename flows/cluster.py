@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from dask import config
 from distributed import Client, LocalCluster, Worker, WorkerPlugin
+from distributed.comm import get_address_host_port
 
 from flows.errors import ClusterError
 from storage import s3
@@ -39,11 +41,7 @@ def connect(address: str | None, workers: int) -> Iterator[Client]:
         with early.result() if early else _local(workers) as cluster, Client(cluster, set_as_default=False) as client:
             yield client
         return
-    try:
-        client = Client(address, timeout="10s", set_as_default=False)
-    except OSError as error:
-        raise ClusterError(f"no Dask scheduler answers at {address}: {error}; start one or leave --dask out") from error
-    with client:
+    with _client(address) as client:
         offered = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
         for resource in ("CPU", "GPU"):
             if not any(resource in resources for resources in offered):
@@ -89,6 +87,19 @@ def _s3_settings(client: Client) -> Iterator[None]:
     finally:
         with suppress(OSError):  # a scheduler that is gone has forgotten them
             client.unregister_worker_plugin(S3Settings.name)
+
+
+def _client(address: str) -> Client:
+    """A client of the scheduler at an address; ClusterError, at once where nothing listens there, if none answers."""
+    try:
+        # Dask itself keeps trying for as long as its time-out where a port is closed or a host unknown.
+        socket.create_connection(get_address_host_port(address, strict=True), timeout=5).close()
+        return Client(address, timeout="10s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ClusterError(
+            f"--dask {address}: no Dask scheduler answers there ({why}); give tcp://host:port of one, or leave --dask out"
+        ) from error
 
 
 def _local(workers: int) -> LocalCluster:

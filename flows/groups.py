@@ -97,7 +97,7 @@ def sources_for(input_: str, store: Store) -> list[Source]:
     """The videos that `input_` names, without overlays and whatever else lies in the store itself; InputError where none are."""
     sources = [source for source in find_sources(input_) if not _resolved(source.uri).startswith(f"{store.root}/")]
     if not sources:
-        raise InputError(f"{input_}: all its videos lie in the output {store.root}; name the videos to annotate")
+        raise InputError(f"{input_}: all its videos lie in the output {store.root}; name other videos, or give another --output")
     return sources
 
 

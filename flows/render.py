@@ -119,7 +119,7 @@ class _Results:
         columns = ["frame", "track_id", *_BOX_COLUMNS, *joints]
         poses = read_results(store, run, "poses", videos=videos, columns=columns)
         poses = poses.sort_by([("frame", "ascending"), ("track_id", "ascending")])
-        values = _stack(poses, joints).reshape(poses.num_rows, -1, 3)
+        values = _stack(poses, joints).reshape(poses.num_rows, len(COCO_17.keypoints), 3)
         xy_px, score = np.ascontiguousarray(values[..., :2]), np.ascontiguousarray(values[..., 2])
         self._people = People(column(poses, "track_id", np.int64), _stack(poses, _BOX_COLUMNS), xy_px, score)
         self._start = np.searchsorted(column(poses, "frame", np.int64), np.append(self.frames, np.iinfo(np.int64).max))

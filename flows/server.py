@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 from flows.errors import ServerError
@@ -49,15 +50,16 @@ def prefect_server() -> Iterator[Callable[[], None]]:
     url = f"http://127.0.0.1:{port}/api"
     with tempfile.TemporaryFile() as log, _server(port, log) as process:
         # Importing Prefect takes this process a second, in which the server starts on another core.
-        from prefect.settings import PREFECT_API_URL, temporary_settings
+        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
         configured = PREFECT_API_URL.value()  # by a profile
         if configured:
             process.kill()
             yield lambda: _check(configured)
             return
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield lambda: _wait(process, url, log)
+        home = PREFECT_HOME.value()
+        with temporary_settings({PREFECT_API_URL: url}), _errors_of(home):
+            yield lambda: _wait(process, url, log, home)
 
 
 @contextmanager
@@ -81,6 +83,18 @@ def _server(port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+@contextmanager
+def _errors_of(home: Path) -> Iterator[None]:
+    """What a server answers that cannot do its work, in a sentence: most often it has no room for its database."""
+    import httpx  # which Prefect's client raises the errors of
+
+    try:
+        yield
+    except httpx.HTTPError as error:
+        said = str(error).partition(" - ")[0]
+        raise ServerError(f"Prefect's server failed: {said}; {_remedy(home)}") from error
+
+
 def _check(url: str) -> None:
     from prefect.client.orchestration import get_client
 
@@ -90,7 +104,7 @@ def _check(url: str) -> None:
         raise ServerError(f"no Prefect server answers at {url}, which PREFECT_API_URL or your Prefect profile names: {trouble}")
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, log: IO[bytes], home: Path) -> None:
     end = time.monotonic() + _SECONDS
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < end and process.poll() is None:
@@ -101,4 +115,12 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
             time.sleep(0.05)
     log.seek(0)
     said = log.read().decode(errors="replace").strip()[-2000:]
-    raise ServerError(f"Prefect's server did not start within {_SECONDS} s; set PREFECT_API_URL to use another. It said:\n{said}")
+    what = "ended as it started" if process.poll() is not None else f"did not start within {_SECONDS} s"
+    raise ServerError(f"Prefect's server {what}; {_remedy(home)}" + (f". It said:\n{said}" if said else ""))
+
+
+def _remedy(home: Path) -> str:
+    return (
+        f"check that its folder {home} (PREFECT_HOME) can be written and its disk is not full, or set PREFECT_API_URL to use "
+        "another server"
+    )

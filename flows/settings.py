@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -200,13 +201,20 @@ def refuse_secrets(settings: Mapping[str, Mapping[str, Any]]) -> None:
 
 def sentence(error: ValidationError, *within: str) -> str:
     """One line a wrong setting: its name (within a section), what was given, what is wrong with it."""
-    lines = []
-    for problem in error.errors():
-        name = ".".join(str(part) for part in (*within, *problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{name}: there is no such setting; `tkm describe` lists all of them")
-        else:
-            is_shown = (*within, *problem["loc"])[0] != "s3" and not isinstance(problem["input"], dict)
-            given = f" (given: {problem['input']!r})" if is_shown else ""
-            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}{given}")
-    return "\n".join(lines)
+    return "\n".join(_line(problem, tuple(str(part) for part in (*within, *problem["loc"]))) for problem in error.errors())
+
+
+def _line(problem: Any, place: tuple[str, ...]) -> str:
+    name, section = ".".join(place), _SECTIONS.get(place[0])
+    if problem["type"] == "extra_forbidden":
+        names = [f"{section_}.{field}" for section_, (model, _) in _SECTIONS.items() for field in model.model_fields]
+        similar = get_close_matches(name, [*names, *_SECTIONS], n=1)
+        guess = f"did you mean {similar[0]}? " if similar else ""
+        return f"{name}: there is no such setting; {guess}`tkm annotate --help` shows all of them"
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        return f"{name}: must be a section of settings by name, such as [{name}] in a TOML file"
+    is_shown = place[0] != "s3" and not isinstance(problem["input"], dict)  # there it may be a secret
+    given = f" (given: {problem['input']!r})" if is_shown else ""
+    if problem["type"] == "string_pattern_mismatch" and section:
+        return f"{name}: not of the form that is wanted: {section[0].model_fields[place[1]].description}{given}"
+    return f"{name}: {problem['msg'].removeprefix('Value error, ').replace('Input should', 'must')}{given}"

@@ -45,7 +45,7 @@ def opened(uri: str, threads: int = 1) -> Iterator[tuple[InputContainer, VideoSt
     if info["type"] == "directory":
         raise VideoError(f"{uri} is a folder; give a video file or a folder of images.")
     if info["size"] == 0:
-        raise VideoError(f"{uri} is an empty file.")
+        raise VideoError(f"{uri} is an empty file: get the whole file, and run again.")
     with ExitStack() as stack, ffmpeg_errors(uri):
         file = path if isinstance(fs, LocalFileSystem) else stack.enter_context(fs.open(path, "rb"))
         # A playlist may name hosts, which a downloaded "video" must not reach.
@@ -54,7 +54,7 @@ def opened(uri: str, threads: int = 1) -> Iterator[tuple[InputContainer, VideoSt
             raise VideoError(f"{uri} is a playlist; give the videos that it names.")
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams:
-            raise VideoError(f"{uri} has no video stream.")
+            raise VideoError(f"{uri} has no video stream: there is nothing to look at, so leave it out.")
         if streams[0].codec_context is None:
             raise VideoError(f"{uri}: FFmpeg has no decoder for its video; convert it, for example to H.264.")
         streams[0].thread_type = "AUTO"
@@ -71,7 +71,7 @@ def ffmpeg_errors(uri: str) -> Iterator[None]:
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, uri) from None
         reason = error.strerror or type(error).__name__
-        raise VideoError(f"{uri} is no video that FFmpeg can read, is damaged or is truncated ({reason}).") from None
+        raise VideoError(f"{uri} is no video that FFmpeg can read, is damaged or truncated ({reason}): get it whole.") from None
 
 
 def decoded(packets: Iterator[av.Packet[Any]]) -> Iterator[VideoFrame]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import uuid
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from storage import s3
 from storage.addresses import open_address, refusal
 
+_SPARE_BYTES = 2**20  # a disk with less than this left is full
 _ONE_PUT_BYTES = 5 * 2**30  # what S3 takes in one request
 
 
@@ -152,29 +154,39 @@ class Store:
                 raise StoreError(f"cannot use {self.root}: {error}") from None
 
     def check(self) -> None:
-        """Raise StoreError unless objects can be written and read here."""
+        """Raise StoreError unless objects can be written and read here, OSError where the disk is full."""
         self.reach()
         name = f".check-{uuid.uuid4().hex}"
         try:
             self.write(name, b"tkm")
             self.read(name)
             self.delete(name)
+            self.require_room(0)
         except Exception as error:  # whatever the filesystem's library raises: its names are not ours to know
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise  # no fault of the address, and it may pass
             why = s3.explain(error, self.root) if s3.is_s3(self.root) else error
             raise StoreError(f"cannot write to {self.root}: {why}; check the address, credentials and rights") from error
+
+    def require_room(self, size: int) -> None:
+        """Raise OSError where the disk of a local folder has no room for so many more bytes: not every writer fails well."""
+        if self.is_local and shutil.disk_usage(self.root).free < size + _SPARE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.root)
 
     def _write_temporary(self, path: str, data: bytes) -> str:
         folder = Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{uuid.uuid4().hex}.tmp"
-        with temporary.open("wb") as file:
-            try:
+        try:
+            with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            except BaseException:
-                temporary.unlink(missing_ok=True)  # a full disk must not be filled further by what failed
-                raise
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)  # a full disk must not be filled further by what failed
+            if isinstance(error, OSError):
+                error.filename = path  # what was to be written: of a file that is open the error says nothing
+            raise
         return str(temporary)
 
 

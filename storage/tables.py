@@ -87,6 +87,7 @@ def create_tables(store: Store) -> None:
 
 
 def _create(store: Store, schema: pa.Schema) -> None:
+    store.require_room(0)
     try:
         DeltaTable.create(
             table_uri(store, name_of(schema)),
@@ -193,13 +194,16 @@ def _of(shard: int, videos: Collection[str]) -> str:
 
 def _overwrite(store: Store, name: str, table: DeltaTable | None, rows: pa.Table, predicate: str) -> None:
     """Replace what a predicate tells by rows; with a table that was opened before, only if nothing has come between."""
-    options: dict[str, Any] = {"writer_properties": _WRITER, "storage_options": storage_options(store)}
-    write_deltalake(table or _opened(store, name), as_written(name, rows), mode="overwrite", predicate=predicate, **options)
+    _write(store, table or _opened(store, name), as_written(name, rows), mode="overwrite", predicate=predicate)
 
 
 def _append(store: Store, name: str, rows: pa.Table) -> None:
-    options: dict[str, Any] = {"writer_properties": _WRITER, "storage_options": storage_options(store)}
-    write_deltalake(_opened(store, name), as_written(name, rows), mode="append", **options)
+    _write(store, _opened(store, name), as_written(name, rows), mode="append")
+
+
+def _write(store: Store, table: DeltaTable, rows: pa.Table, **how: Any) -> None:
+    store.require_room(rows.nbytes)  # where a disk fills up under it, delta-rs prints a panic beside its error
+    write_deltalake(table, rows, writer_properties=_WRITER, storage_options=storage_options(store), **how)
 
 
 def _delete(store: Store, name: str, predicate: str) -> None:

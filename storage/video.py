@@ -98,7 +98,7 @@ def probe(source: Source) -> VideoInfo:
                 width_px, height_px, rotation_degrees = frame.width, frame.height, round(frame.rotation / 90) % 4 * 90
             head_pts.append(frame.pts)
     if not head_pts:
-        raise VideoError(f"{source.uri} has no frames that can be decoded (codec {codec}).")
+        raise VideoError(f"{source.uri} has no frames that can be decoded (codec {codec}): convert it, or get the whole file.")
     _check_side(source.uri, width_px, height_px)
     with opened(source.uri) as (container, stream):
         times = packet_times(source.uri, container, stream)
@@ -143,7 +143,7 @@ def _agree(pts: Int, head_pts: list[int | None]) -> bool:
 
 def _check_side(name: str, width_px: int, height_px: int) -> None:
     if max(width_px, height_px) > MAX_SIDE_PX:
-        raise VideoError(f"{name} has {width_px} x {height_px} pixels, {MAX_SIDE_PX} a side is the limit: scale it.")
+        raise VideoError(f"{name} has {width_px} x {height_px} pixels, {MAX_SIDE_PX} a side is the limit: scale it down.")
 
 
 def _runs(wanted: Int, is_key_frame: Bool) -> list[Int]:
@@ -180,7 +180,10 @@ class _Reader:
                     wanted = wanted[1:]
                     if not len(wanted):
                         return
-        raise VideoError(f"{self.uri}: {self._place(int(wanted[0]))} cannot be decoded: the file is damaged there.")
+        raise VideoError(
+            f"{self.uri}: {self._place(int(wanted[0]))} cannot be decoded: the file is damaged there; get it again, or leave "
+            "that frame out with --frames."
+        )
 
     def _numbered_from(self, start: int) -> Iterator[tuple[int, VideoFrame]]:
         """Frames with their numbers, from a key frame or the start of the file; none if decoding cannot start there."""
@@ -249,5 +252,5 @@ def _read_image(source: Source, path: str) -> Image:
     data = np.frombuffer(fs.cat_file(path), np.uint8)
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if bgr is None:
-        raise VideoError(f"{path} is not an image that can be read.")
+        raise VideoError(f"{path} is not an image that can be read: replace or remove it.")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
