@@ -330,7 +330,8 @@ def _after(context: Context, group: Group, results: Mapping[str, Any]) -> Group:
         merge_failures(context.store, context.run, group.shard, group.failures)
         runs.write_failures(context.store, context.run, group.name, group.failures)
         raise TooManyFailuresError(
-            f"more than {limit} videos failed (--max-failures); the last: {group.failures[-1].message}"
+            f"stopped, because more than {limit} video{'s' if limit != 1 else ''} failed (--max-failures); what is finished "
+            f"stays. The last that failed: {group.failures[-1].message}"
         )
     return group
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing.resource_tracker import ensure_running
 
 from dask import config
 from distributed import Client, LocalCluster, Worker, WorkerPlugin
@@ -112,12 +114,27 @@ def _local(workers: int) -> LocalCluster:
     }
     config.set({"distributed.nanny.pre-spawn-environ": workers_environment, "distributed.scheduler.allowed-failures": 3})
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=cpus + 1,  # one for the networks' pass, the rest for CPU stages
-        resources={"CPU": cpus, "GPU": 1},
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        memory_limit=0,
-        preload=["flows.warm"],
-    )
+    with _no_interrupts():
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=cpus + 1,  # one for the networks' pass, the rest for CPU stages
+            resources={"CPU": cpus, "GPU": 1},
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            preload=["flows.warm"],
+        )
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Threads and processes that start meanwhile, and those that they start, never meet Ctrl-C.
+
+    A terminal sends it to workers too, each of which would print a traceback; they are ended by the process that started them.
+    """
+    ensure_running()  # multiprocessing starts it with the first worker, and then lets Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

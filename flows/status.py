@@ -28,7 +28,7 @@ class StageStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run: its stages, and whether it ended (`running or killed` where it recorded no end)."""
+    """One run: its stages, and whether it `ended`, was `stopped` by --max-failures, or recorded no end: `running or killed`."""
 
     root: str
     run: str
@@ -75,5 +75,5 @@ def run_status(store: Store, run: str | None) -> RunStatus:
                 bytes=sum(manifest.bytes for manifest in manifests if manifest),
             )
         )
-    state = "ended" if ended else "running or killed"
+    state = "running or killed" if ended is None else "stopped" if "stopped" in ended else "ended"
     return RunStatus(store.root, run, state, started, ended, len(videos), tuple(reversed(stages)), tuple(failures))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +32,20 @@ from tests.s3_server import S3Server
         (["annotate", "deployments/demo", "-o", "s3:/bucket/out"], "s3://bucket/out"),
         (["annotate", "deployments/demo", "-o", "out", "--s3-endpoint-url", "localhost:9000"], "s3.endpoint_url"),
         (["annotate", "deployments/demo", "-o", "out", "--s3-secret-access-key", "x"], "--s3-secret-access-key"),
+        (["annotat", "deployments/demo", "-o", "out"], "annotate"),
+        (["annotate", "deployments/demo", "-o", "out", "--fsp", "5"], "--fps"),
+        (["annotate", "deployments/demo", "-o", "out", "--fps", "0"], "index.fps: must be greater than 0 (given: '0')"),
+        (["annotate", "deployments/demo", "-o", "out", "--frames", "9"], "index.frames: not of the form that is wanted: "),
+        (["annotate", "deployments/demo", "-o", "out", "--dask", "tcp://localhost"], "--dask tcp://localhost"),
+        (["annotate", "deployments/demo", "-o", "out", "--dask", "tpc://localhost:1"], "--dask tpc://localhost:1"),
+        (["annotate", "deployments/demo", "-o", "out", "--dask", "tcp://127.0.0.1:1"], "Connection refused"),
+        (["annotate", "deployments/demo", "-o", "README.md/out"], "README.md/out"),
+        (["annotate", "deployments/demo", "-o", "/proc/out"], "/proc/out"),
+        (["annotate", "deployments/demo", "-o", "deployments/demo"], "give another --output"),
+        (["rerun", "no-such-output", "--stage", "track"], "no-such-output"),
+        (["rerun", "no-such-output", "--stage", "trak"], "trak"),
+        (["verify", "no-such-output"], "no-such-output"),
+        (["status", "README.md"], "README.md"),
         (["status", "no-such-output"], "no-such-output"),
         (["show", "no-such-output"], "no-such-output"),
         (["render", "no-such-output"], "no-such-output"),
@@ -41,6 +56,7 @@ def test_wrong_usage_is_named_and_exits_with_2(arguments: list[str], named: str)
     assert done.returncode == 2
     assert named in done.stderr
     assert "Traceback" not in done.stderr
+    assert "starting" not in done.stderr
     assert not (ROOT / "out").exists()
 
 
@@ -65,6 +81,21 @@ def test_s3_that_cannot_be_used_is_named_before_anything_starts(
     for never in ("Traceback", "Prefect", "hush", s3_server.secret_access_key):
         assert never not in done.stderr + done.stdout
     assert not (ROOT / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("TKM_TRACK_SIMILARITY", "oks", "TKM_TRACK_SIMILARITY"),
+        ("TKM_TRACK__SIMILARTY", "oks", "did you mean track.similarity?"),
+        ("TKM_TRACK__SIMILARITY", "okss", "track.similarity: must be 'iou' or 'oks' (given: 'okss')"),
+    ],
+)
+def test_a_mistyped_variable_is_named(variable: str, value: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    done = tkm("annotate", "deployments/demo", "-o", "out")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert named in done.stderr
 
 
 def test_describe_names_stages_options_columns_and_units() -> None:
@@ -136,6 +167,7 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path: Path) -> No
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "goes on from there" in told
+    assert "Traceback" not in told
     done = tkm(*command[3:], home=tmp_path / "prefect")
     assert done.returncode == 0, done.stderr
     assert "suppress 100" not in done.stdout, "the chunks that were finished are not computed again"
@@ -144,9 +176,39 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_failed_video_is_told_and_exits_with_1(tmp_path: Path) -> None:
-    (tmp_path / "videos").mkdir()
-    (tmp_path / "videos" / "broken [1].mp4").write_bytes(b"not a video")
-    done = tkm("annotate", str(tmp_path / "videos"), "-o", str(tmp_path / "out"), home=tmp_path / "prefect")
+    videos, output = tmp_path / "videos", str(tmp_path / "out")
+    videos.mkdir()
+    (videos / "broken [1].mp4").write_bytes(b"not a video")
+    done = tkm("annotate", str(videos), "-o", output, home=tmp_path / "prefect")
     assert done.returncode == 1
     assert "broken [1].mp4" in done.stdout
+    assert "--retry-failed" in done.stdout
     assert "Traceback" not in done.stderr + done.stdout
+    shown = tkm("status", output)
+    assert (shown.returncode, "broken [1].mp4" in shown.stdout) == (0, True)
+    assert tkm("show", output).returncode == 2, "there is nothing to show"
+
+
+@pytest.mark.slow
+def test_more_failures_than_allowed_stop_the_run_before_the_rest(tmp_path: Path, demo_clip: Path) -> None:
+    videos, output = tmp_path / "videos", str(tmp_path / "out")
+    videos.mkdir()
+    shutil.copy(demo_clip, videos)
+    for name in ("one.mp4", "two.mp4"):
+        (videos / name).write_text(f"{name} is no video")
+    done = tkm("annotate", str(videos), "-o", output, "--max-failures", "1", home=tmp_path / "prefect")
+    assert done.returncode == 1
+    assert "more than 1 video failed (--max-failures)" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    status = json.loads(tkm("status", output, "--json").stdout)
+    assert (status["state"], len(status["failures"])) == ("stopped", 2)
+    assert {stage["stage"]: stage["done"] for stage in status["stages"]}["detect"] == 0
+
+
+@pytest.mark.slow
+def test_a_prefect_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "prefect").write_text("in the way")
+    done = tkm("annotate", "deployments/demo/cam01.mp4", "-o", str(tmp_path / "out"), home=tmp_path / "prefect")
+    assert done.returncode == 1
+    assert f"{tmp_path}/prefect" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,10 +40,15 @@ def test_options_win_over_environment_over_file_over_defaults(tmp_path: Path, mo
         ({"index": {"frames": "abc"}}, "index.frames"),
         ({"engine": {"workers": 0}}, "engine.workers"),
         ({"engine": {"dask": "localhost"}}, "engine.dask"),
-        ({"trackk": {}}, "trackk"),
+        ({"index": {"every": "2.5"}}, "index.every: must be a valid integer"),
+        ({"engine": {"max_failures": "-1"}}, "engine.max_failures"),
+        ({"detect": {"timeout_s": "0"}}, "detect.timeout_s: must be greater than 0"),
+        ({"trackk": {}}, "trackk: there is no such setting; did you mean track?"),
+        ({"track": {"iou_gat": 0.3}}, r"did you mean track\.iou_gate\?"),
+        ({"track": 3}, "track: must be a section"),
     ],
 )
-def test_what_is_wrong_is_named(options: dict[str, dict[str, object]], named: str) -> None:
+def test_what_is_wrong_is_named(options: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         load_settings(options)
 
