@@ -71,7 +71,8 @@ def ffmpeg_errors(uri: str) -> Iterator[None]:
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, uri) from None
         reason = error.strerror or type(error).__name__
-        raise VideoError(f"{uri} is no video that FFmpeg can read, is damaged or truncated ({reason}): get it whole.") from None
+        message = f"{uri} is no video that FFmpeg can read, is damaged or is truncated ({reason}): get it whole."
+        raise VideoError(message) from None
 
 
 def decoded(packets: Iterator[av.Packet[Any]]) -> Iterator[VideoFrame]:

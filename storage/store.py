@@ -170,7 +170,10 @@ class Store:
 
     def require_room(self, size: int) -> None:
         """Raise OSError where the disk of a local folder has no room for so many more bytes: not every writer fails well."""
-        if self.is_local and shutil.disk_usage(self.root).free < size + _SPARE_BYTES:
+        if not self.is_local:
+            return
+        Path(self.root).mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self.root).free < size + _SPARE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.root)
 
     def _write_temporary(self, path: str, data: bytes) -> str:
