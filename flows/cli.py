@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import inspect
 import json
 import os
 import re
@@ -19,15 +18,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.errors import ClusterError, ClusterLostError, ServerError, TooManyFailuresError
-from flows.options import option_name, with_manner, with_settings
-from flows.settings import Limits, SettingsError, load_settings, manner, stage_params, use_s3
+from flows.options import with_manner, with_settings
+from flows.settings import SettingsError, load_settings, manner, use_s3
 from storage.artifacts import DamagedArtifactError
-from storage.runs import Failure, split_address
-from storage.schemas import PUBLISHED, describe, description_of, name_of, unit_of
+from storage.runs import split_address
 from storage.sources import InputError
 from storage.store import Store, StoreError
-from tasks.pipeline import PIPELINE, STEPS
-from tasks.stage import Stage
 
 USAGE, SOME_FAILED, INTERRUPTED = 2, 1, 130  # exit statuses: wrong usage or settings; some videos failed; Ctrl-C
 
@@ -195,32 +191,14 @@ def _summarise(summary: Any) -> None:
 
 
 def _dry_run(input_: str, output: str, chosen: Any) -> None:
-    from flows.groups import make_groups, read_digests, sources_for, with_missing
-    from flows.work import digest_video
-    from tasks.plan import plan_video
+    from flows.preview import preview
 
-    store, params = Store(output), stage_params(chosen)
-    store.reach()
-    counts = {stage.name: 0 for stage in PIPELINE if stage.is_active(params[stage.name])}
-    videos, unreadable = 0, []
-    for group in make_groups(sources_for(input_, store)):
-        known = read_digests(store, group)
-        plans = []
-        for source in group.sources:
-            videos += 1
-            digest = digest_video(source, known.get(source.uri), None, chosen.engine.verify, Limits(retries=0))
-            if isinstance(digest, Failure):
-                unreadable.append(digest.message)
-            else:
-                plans.append(plan_video(store, source, digest.content_sha256, params))
-        for missing in with_missing(group, plans, store).missing.values():
-            for stage in missing:
-                counts[stage] += 1
-    table = Table("stage", "there already", "would run", title=f"{videos} videos, nothing written")
-    for stage, count in counts.items():
-        table.add_row(stage, str(videos - len(unreadable) - count), str(count))
+    found = preview(input_, Store(output), chosen)
+    table = Table("stage", "there already", "would run", title=f"{found.videos} videos, nothing written")
+    for stage, count in found.missing.items():
+        table.add_row(stage, str(found.videos - len(found.unreadable) - count), str(count))
     console.print(table)
-    for line in unreadable:
+    for line in found.unreadable:
         console.print(f"[red]would fail[/]: {escape(line)}", highlight=False)
 
 
@@ -303,47 +281,16 @@ def status(uri: Address, as_json: AsJson = False) -> None:
         console.print(f"[red]failed[/] at {failure.stage}: {escape(failure.message)}", highlight=False)
 
 
-@app.command(name="describe")
-def describe_(as_markdown: AsMarkdown = False) -> None:
-    """The stages, their parameters, and the tables with columns and units."""
+@app.command()
+def describe(as_markdown: AsMarkdown = False) -> None:
+    """The stages, their parameters, all other settings, and the tables with columns and units."""
+    from flows.describe import stage_table, whole
+
     if as_markdown:
         print(stage_table())
         return
-    for stage in PIPELINE:
-        step = next(name for name, stages in STEPS.items() if stage in stages)
-        takes = ", ".join(source.name for source in stage.inputs) or "the video"
-        heading = f"\n[bold]{stage.name}[/] (version {stage.version}, step {step}) takes {takes}; {_doc(stage)}"
-        console.print(heading, highlight=False)
-        for name, field in stage.Params.model_fields.items():
-            line = f"  {option_name(stage, name)}  {field.description} [dim]default: {field.default}[/]"
-            console.print(line, highlight=False)
-        _columns(stage.output)
-    console.print("\n[bold]Published tables[/]")
-    for schema in PUBLISHED:
-        _columns(schema)
-
-
-def _columns(schema: Any) -> None:
-    title = f"{name_of(schema)}: {describe(schema)}"
-    table = Table("column", "type", "unit", "what it holds", title=title, title_justify="left")
-    for field in schema:
-        table.add_row(field.name, str(field.type).split("<")[0], unit_of(field), description_of(field))
-    console.print(table)
-
-
-def _doc(stage: Stage) -> str:
-    text = inspect.getdoc(sys.modules[stage.run.__module__]) or ""
-    return " ".join(text.split("\n\n")[0].split()).partition(": ")[2]
-
-
-def stage_table() -> str:
-    """The pipeline as a Markdown table, for the README."""
-    lines = ["| stage | takes | makes | on | what it does |", "| --- | --- | --- | --- | --- |"]
-    for stage in PIPELINE:
-        takes = ", ".join(source.name for source in stage.inputs) or "the video"
-        where = "GPU" if stage.resources.gpus else "CPU"
-        lines.append(f"| {stage.name} | {takes} | `{name_of(stage.output)}` | {where} | {_doc(stage)} |")
-    return "\n".join(lines)
+    for part in whole():
+        console.print(part, highlight=False)
 
 
 @app.command()

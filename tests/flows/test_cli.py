@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import stage_table
+from flows.describe import stage_table
 from tests.flows.commands import ROOT, tkm
 from tests.s3_server import S3Server
 
