@@ -68,6 +68,7 @@ def measure(frames: int, folder: Path) -> dict[str, Any]:
         "PREFECT_HOME": str(folder / "prefect"),
         "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or the second start would be as cold as the first
     is_dropped = forget_files()
     cold = first_frame(folder / "cold", environment)
     warm = first_frame(folder / "warm", environment)

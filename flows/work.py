@@ -119,14 +119,16 @@ def run_publish(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Fai
 
 def transient_failure(source: Source, stage: str, error: BaseException) -> Failure:
     """A failure that another run may not meet, in a sentence."""
-    message = f"{source.uri} {_reason(error)}"
+    message = f"{source.uri} {_reason(source, error)}"
     return Failure(source.video_id, source.uri, stage, message, False, shard_of(source.video_id))
 
 
-def _reason(error: BaseException) -> str:
+def _reason(source: Source, error: BaseException) -> str:
     """What happened, as the end of a sentence that begins with the video."""
     if isinstance(error, FileNotFoundError):
-        return "is not there"
+        missing = str(error.filename or error)
+        is_ours = missing in source.uri or source.uri in missing  # a folder's image, or a path without its scheme
+        return "is not there" if is_ours else f"could not be finished: {missing} is not there; was the output removed?"
     if isinstance(error, PermissionError):
         return f"could not be finished: permission denied ({error.filename or error}); check the rights or the credentials"
     if isinstance(error, ReplacedError):
