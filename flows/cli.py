@@ -82,11 +82,11 @@ def _main() -> None:
 
         if not isinstance(error, BotoCoreError | DeltaError):
             raise  # a bug of ours: all of it helps
-        sys.exit(_say(error, SOME_FAILED))
+        sys.exit(_say(error, SOME_FAILED, "the store could not be read or written; what is finished is kept, so run again: "))
 
 
-def _say(error: Exception, status: int) -> int:
-    message = str(error)
+def _say(error: Exception, status: int, before: str = "") -> int:
+    message = before + str(error)
     if isinstance(error, OSError) and error.strerror:
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     # delta-rs paints its errors, and puts each cause on a line of its own.
