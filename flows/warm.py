@@ -1,23 +1,22 @@
-"""What a worker of the local cluster does as it starts: it builds the networks while the run is still being planned."""
+"""What a worker of the local cluster does before it offers itself: it imports what tasks run and builds the networks.
+
+All of it in one thread, while nothing else runs there: native libraries that are first used from two threads at once can wait
+for each other with Python's lock held, and such a worker hangs without a word.
+"""
 
 from __future__ import annotations
 
-from threading import Thread
-
 from distributed import Worker
 
-from flows import work  # noqa: F401 - what tasks run, imported before the first one comes
+from flows import work  # noqa: F401 - what tasks run
 from tkm.networks import runtime
 
 
 def dask_setup(worker: Worker) -> None:  # noqa: ARG001 - Dask's signature
-    """Called by Dask; beside the worker, which offers itself at once."""
-    Thread(target=_build_networks, name="warm", daemon=True).start()
-
-
-def _build_networks() -> None:
+    """Called by Dask as the worker starts, beside Prefect's start in the flow's process."""
     from tkm.networks.movenet import movenet_thunder
     from tkm.networks.nanodet import nanodet
 
+    runtime.keep_freed_memory()
     for network in (nanodet, movenet_thunder):
         runtime.on_device(network)

@@ -72,5 +72,6 @@ def test_workers_of_another_cluster_get_the_settings_for_the_run_only(no_aws: No
         after = theirs.submit(read_environment, pure=False).result()
         assert after == {"AWS_SECRET_ACCESS_KEY": None, "AWS_SESSION_TOKEN": "the workers' own"}
         logs = str(theirs.get_worker_logs()) + str(theirs.get_scheduler_logs())
-        assert "tkm-s3" in logs
-        assert "hush" not in logs + repr(S3Settings(s3.applied()))
+        shown = repr(S3Settings(s3.applied()))  # which Dask logs, where logs are not silenced
+        assert "AWS_SECRET_ACCESS_KEY" in shown
+        assert "hush" not in logs + shown
