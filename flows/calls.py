@@ -56,7 +56,8 @@ def run_all(client: Client, run: str, calls: Sequence[Call], resources: Resource
     futures.clear()
     for call in suspects:
         try:
-            results[call.name] = _told_of(call, _start(client, run, call, resources).result())
+            again = replace(call, key=f"{call.key}-again")  # under its old key Dask may still hold the old answer
+            results[call.name] = _told_of(call, _start(client, run, again, resources).result())
         except KilledWorker as error:
             results[call.name] = transient_failure(call.source, call.stage, error)
     return results
