@@ -48,7 +48,8 @@ def connect(address: str | None, workers: int) -> Iterator[Client]:
         for resource in ("CPU", "GPU"):
             if not any(resource in resources for resources in offered):
                 raise ClusterError(
-                    f"no worker of {address} offers {resource}; start some with `dask worker {address} --resources {resource}=1`"
+                    f"no worker of {address} offers {resource}; start some with "
+                    f"`dask worker {address} --resources {resource}=1 --preload flows.warm`"
                 )
         with _s3_settings(client):
             yield client

@@ -1,4 +1,4 @@
-"""What a worker of the local cluster does before it offers itself: it imports what tasks run and builds the networks.
+"""What a worker does before it offers itself (Dask's `--preload flows.warm`): it imports what tasks run and builds the networks.
 
 All of it in one thread, while nothing else runs there: native libraries that are first used from two threads at once can wait
 for each other with Python's lock held, and such a worker hangs without a word.
@@ -13,7 +13,7 @@ from tkm.networks import runtime
 
 
 def dask_setup(worker: Worker) -> None:  # noqa: ARG001 - Dask's signature
-    """Called by Dask as the worker starts, beside Prefect's start in the flow's process."""
+    """Called by Dask as the worker starts; a local one does so while Prefect starts in the flow's process."""
     from tkm.networks.movenet import movenet_thunder
     from tkm.networks.nanodet import nanodet
 

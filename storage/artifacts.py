@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage.parquet import parquet_bytes, read_parquet
-from storage.store import Store
-
-# What reading a commit raises whose bytes are not those that were written.
-_NOT_OURS = (ValueError, KeyError, TypeError, AttributeError)
+from storage.store import Store, StoreError
 
 
 class DamagedArtifactError(RuntimeError):
@@ -95,6 +92,9 @@ def artifact_key(
     return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:40]
 
 
+_Commit = TypeVar("_Commit", Chunk, Manifest)
+
+
 @dataclass(frozen=True)
 class Artifact:
     """The artifact of one stage and key in a store."""
@@ -116,15 +116,19 @@ class Artifact:
         return f"{self._chunks_prefix}/withdrawn"
 
     def manifest(self) -> Manifest | None:
-        """The closing manifest, or None where the artifact is not whole. One that cannot be understood is withdrawn."""
+        """The closing manifest, or None where the artifact is not whole. One that is no JSON is damaged, and withdrawn.
+
+        StoreError for one of another form: another version of this package may have written it, so it stays.
+        """
         try:
-            return Manifest.from_json(json.loads(self.store.read(self._manifest_name)))
+            value = json.loads(self.store.read(self._manifest_name))
         except FileNotFoundError:
             return None
-        except _NOT_OURS:
+        except ValueError:
             self.store.write(self._withdrawn_name, b"")
             self.store.delete(self._manifest_name)
             return None
+        return self._understood(Manifest.from_json, value, self._manifest_name)
 
     def chunks(self) -> list[Chunk]:
         """Committed chunks in frame order, without overlap; of overlapping ones (two runs at once) the earlier start stays."""
@@ -146,12 +150,22 @@ class Artifact:
         return chosen
 
     def _chunk(self, name: str) -> Chunk | None:
-        """A chunk's commit; None for one that cannot be understood, which is taken back."""
+        """A chunk's commit; None for one that is no JSON, which is taken back. StoreError as in `manifest`."""
         try:
-            return Chunk.from_json(json.loads(self.store.read(name)))
-        except _NOT_OURS:
+            value = json.loads(self.store.read(name))
+        except ValueError:
             self.store.delete(name)
             return None
+        return self._understood(Chunk.from_json, value, name)
+
+    def _understood(self, from_json: Callable[[Any], _Commit], value: Any, name: str) -> _Commit:
+        try:
+            return from_json(value)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"{self.store.root}/{name} is not of the form that this version writes; use the version that wrote it, or, if it "
+                "is damaged, remove it and run again"
+            ) from error
 
     def commit(
         self, start: int, stop: int, table: pa.Table, state: pa.Table | None = None, *, seconds: float, device: str

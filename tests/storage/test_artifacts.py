@@ -1,5 +1,6 @@
 """Artifacts: keys, chunks that commit one by one, manifests that close, damage that is noticed."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from storage.artifacts import Artifact, DamagedArtifactError, artifact_key, closed_keys
-from storage.store import Store
+from storage.store import Store, StoreError
 
 FACTS = {"version": 1, "params": {}, "weights": {}, "inputs": {}, "environment": {"device": "cpu"}}
 
@@ -107,6 +108,18 @@ def test_state_is_kept_with_the_chunk_it_follows(artifact: Artifact) -> None:
     assert kept is not None
     assert kept.schema.metadata[b"next"] == b"4"
     assert artifact.state_before(0) is None
+
+
+def test_what_another_version_wrote_is_named_and_stays(artifact: Artifact) -> None:
+    commit(artifact, 0, 2)
+    artifact.close(2, **FACTS)
+    name = f"manifests/detect/{artifact.key}.json"
+    facts = json.loads(artifact.store.read(name))
+    artifact.store.write(name, json.dumps({**facts, "of a later version": 1}).encode())
+    before = artifact.store.list("")
+    with pytest.raises(StoreError, match=rf"{name} is not of the form"):
+        artifact.read()
+    assert artifact.store.list("") == before
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
