@@ -83,13 +83,12 @@ def merge(store: Store, run: str, shard: int, finished: Sequence[Finished]) -> t
     Returns how many videos' rows changed, and the ids of those whose artifacts turned out to be damaged or missing; what is
     damaged has been withdrawn. Rows of a bounded number of people are held at a time.
     """
-    published = tables.read(store, "videos", videos=[video.video for video in finished], columns=["video", "publish_key"])
-    current = {row["video"]: row["publish_key"] for row in published.to_pylist()}
+    current = _published_keys(store, [video.video for video in finished])
     changed, damaged = 0, []
     batch: dict[str, dict[str, pa.Table]] = {}
 
     def publish_batch() -> int:
-        later = _finished_later(store, run, batch)
+        later = _shown_by_later(store, run, batch)
         rows = [rows for video, rows in batch.items() if video not in later]
         batch.clear()
         return len(tables.publish_videos(store, run, shard, joined(rows))) if rows else 0
@@ -110,10 +109,20 @@ def merge(store: Store, run: str, shard: int, finished: Sequence[Finished]) -> t
     return changed, damaged
 
 
-def _finished_later(store: Store, run: str, videos: Collection[str]) -> set[str]:
-    """Those of the videos that a run which began later has finished: it may have found its rows published, and written none."""
+def _shown_by_later(store: Store, run: str, videos: Collection[str]) -> set[str]:
+    """Those of the videos of which the tables show what a run that began later wants: it found its rows there and wrote none."""
     later = [other for other in runs.all_runs(store) if other > run] if videos else []
-    return {video.video for other in later for video in finished_of_run(store, other, videos)}
+    if not later:
+        return set()
+    current = _published_keys(store, videos)
+    finished = (video for other in later for video in finished_of_run(store, other, videos))
+    return {video.video for video in finished if current.get(video.video) == video.publish_key}
+
+
+def _published_keys(store: Store, videos: Collection[str]) -> dict[str, str]:
+    """Key of the artifact that the published rows of each video come from."""
+    rows = tables.read(store, "videos", videos=videos, columns=["video", "publish_key"]).to_pylist()
+    return {row["video"]: row["publish_key"] for row in rows}
 
 
 def merge_failures(store: Store, run: str, shard: int, failed: Sequence[runs.Failure]) -> None:

@@ -10,24 +10,13 @@ import pytest
 from storage import runs, tables
 from storage.store import Store
 from tasks import detect, estimate, index, publish
-from tasks.merge import Finished, merge
+from tasks.merge import merge
 from tasks.plan import VideoPlan, missing
 from tasks.verify import verify_artifacts, verify_tables
 from tests.conftest import plan_of, run_all
+from tests.tasks.plans import finished, recorded_run
 
 FRAMES = 4
-
-
-def finished(plan: VideoPlan) -> Finished:
-    return Finished(
-        video=plan.video,
-        name=Path(plan.source.uri).name,
-        uri=plan.source.uri,
-        content_sha256=plan.content_sha256,
-        shard=plan.shard,
-        index_key=plan.keys["index"],
-        publish_key=plan.keys["publish"],
-    )
 
 
 @pytest.fixture
@@ -36,12 +25,7 @@ def plan(any_root: str, demo_clip: Path) -> VideoPlan:
     store = Store(any_root)
     plan = plan_of(store, demo_clip, {"index": index.IndexParams(frames=f":{FRAMES}")})
     run_all(plan, chunk_frames=2)
-    run = runs.new_run(store)
-    row = {"video": plan.video, "name": "cam01.mp4", "uri": plan.source.uri, "kind": "video", "shard": plan.shard}
-    row["content_sha256"] = plan.content_sha256
-    rows = [row | {"stage": stage, "key": key, "params": "{}"} for stage, key in plan.keys.items()]
-    runs.start_run(store, run, {})
-    runs.write_plan(store, run, "group", rows)
+    run = recorded_run(plan)
     tables.create_tables(store)
     assert merge(store, run, plan.shard, [finished(plan)]) == (1, [])
     return plan
