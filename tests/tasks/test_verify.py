@@ -77,6 +77,15 @@ def test_a_damaged_part_is_named_withdrawn_and_computed_again(plan: VideoPlan, h
     assert rows_of(plan) == before
 
 
+def test_a_stage_that_is_lost_whole_is_wanted_again(plan: VideoPlan) -> None:
+    parts = [chunk.part for chunk in plan.artifact(detect.STAGE).chunks()]
+    for part in parts:
+        plan.store.delete(part.name)
+    assert len(damage_found(plan.store)) == len(parts)
+    assert lacking(plan) == {"detect"}
+    assert run_all(plan)["detect"] == FRAMES
+
+
 def test_a_damaged_last_stage_is_found_when_it_is_published(plan: VideoPlan) -> None:
     before = rows_of(plan)
     for chunk in plan.artifact(publish.STAGE).chunks():
