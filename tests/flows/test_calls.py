@@ -1,19 +1,24 @@
-"""Calls on workers that die: who dies with them by chance gets another go, who kills them is told of."""
+"""Calls on workers: equal work is done once, and who dies by another's fault gets another go."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from dask import config
 from distributed import Client, LocalCluster
 
-from flows.calls import Call, run_all
+from flows.calls import Call, run_all, video_call
 from storage.runs import Failure
 from storage.sources import Source
+from storage.store import Store
 from tasks.stage import Resources
+from tests.conftest import plan_of
 
 
 def kill_the_worker() -> None:
@@ -28,6 +33,29 @@ def think(seconds: float) -> float:
 
 def call(name: str, function: object, *arguments: float) -> Call:
     return Call(name, Source(f"/videos/{name}.mp4"), "detect", name, function, arguments)  # type: ignore[arg-type]
+
+
+def fail_and_leave_a_mark(folder: str, uri: str) -> Failure:
+    tempfile.mkstemp(dir=folder)
+    time.sleep(0.5)
+    return Failure(Source(uri).video_id, uri, "detect", f"{uri} is damaged", True, 0)
+
+
+def test_videos_of_one_content_are_worked_on_once_and_each_is_told_of_by_its_name(demo_clip: Path, tmp_path: Path) -> None:
+    copy, marks, store = tmp_path / "copy.mp4", tmp_path / "marks", Store(str(tmp_path / "out"))
+    shutil.copy(demo_clip, copy)
+    marks.mkdir()
+    plans = [plan_of(store, clip) for clip in (demo_clip, copy)]
+    calls = [video_call(p, "detect", 0, fail_and_leave_a_mark, (str(marks), p.source.uri)) for p in plans]
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, resources={"CPU": 2}, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        results = run_all(client, "run", calls, Resources(cpus=1))
+    assert len(list(marks.iterdir())) == 1
+    told = [results[call.name] for call in calls]
+    assert [failure.message for failure in told] == [f"{plan.source.uri} is damaged" for plan in plans]
+    assert [(failure.video, failure.shard) for failure in told][1] == (plans[1].video, plans[1].shard)
 
 
 @pytest.mark.slow
