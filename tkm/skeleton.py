@@ -64,3 +64,52 @@ COCO_17 = Skeleton(
          0.107, 0.107, 0.087, 0.087, 0.089, 0.089], np.float32,
     ),
 )  # fmt: skip
+
+# PoseTrack's 15 points in the order of its 2017 files and of its evaluator (leonid-pishchulin/poseval), which calls the neck, the
+# lower end of the head, "head_bottom" in 2018 files. Sigmas: COCO's, and those of the shoulders for neck and head top.
+POSETRACK_15 = Skeleton(
+    name="posetrack_15",
+    keypoints=(
+        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
+        "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
+        "neck", "nose", "head_top",
+    ),
+    limbs=(
+        (0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 12), (9, 12), (9, 10), (10, 11),
+        (2, 8), (3, 9), (12, 13), (13, 14),
+    ),
+    flip_pairs=((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9)),
+    oks_sigmas=np.array(
+        [0.089, 0.087, 0.107, 0.107, 0.087, 0.089, 0.062, 0.072, 0.079, 0.079, 0.072, 0.062, 0.079, 0.026, 0.079], np.float32
+    ),
+)  # fmt: skip
+
+# The order of MPII's annotations (human-pose.mpi-inf.mpg.de); its "upper neck" is PoseTrack's neck. Sigmas as above, the
+# hips' and the shoulders' for pelvis and thorax.
+MPII_16 = Skeleton(
+    name="mpii_16",
+    keypoints=(
+        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
+        "pelvis", "thorax", "neck", "head_top",
+        "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
+    ),
+    limbs=(
+        (0, 1), (1, 2), (2, 6), (3, 6), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9),
+        (10, 11), (11, 12), (7, 12), (7, 13), (13, 14), (14, 15),
+    ),
+    flip_pairs=((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)),
+    oks_sigmas=np.array(
+        [0.089, 0.087, 0.107, 0.107, 0.087, 0.089, 0.107, 0.079, 0.079, 0.079,
+         0.062, 0.072, 0.079, 0.079, 0.072, 0.062], np.float32,
+    ),
+)  # fmt: skip
+
+SKELETONS = (COCO_17, POSETRACK_15, MPII_16)
+
+
+def skeleton_of(name: str) -> Skeleton:
+    """The skeleton that the tables call by this name; ValueError for one that there is not."""
+    for skeleton in SKELETONS:
+        if skeleton.name == name:
+            return skeleton
+    raise ValueError(f"there is no skeleton {name!r}, only {', '.join(skeleton.name for skeleton in SKELETONS)}")

@@ -17,7 +17,7 @@ Bool = NDArray[np.bool_]
 Rows = TypeVar("Rows", "DetectionSet", "PoseSet")
 
 
-def _check(owner: object, name: str, shape: tuple[int | None, ...], dtype: type[np.generic]) -> None:
+def check(owner: object, name: str, shape: tuple[int | None, ...], dtype: type[np.generic]) -> None:
     """Raise ValueError, naming the field, unless it has this shape (None: any length) and dtype."""
     array = getattr(owner, name)
     where = f"{type(owner).__name__}.{name}"
@@ -50,10 +50,10 @@ class DetectionSet:
 
     def __post_init__(self) -> None:
         P = len(self.frame)
-        _check(self, "frame", (P,), np.int64)
-        _check(self, "detection", (P,), np.int64)
-        _check(self, "box_xyxy_px", (P, 4), np.float32)
-        _check(self, "score", (P,), np.float32)
+        check(self, "frame", (P,), np.int64)
+        check(self, "detection", (P,), np.int64)
+        check(self, "box_xyxy_px", (P, 4), np.float32)
+        check(self, "score", (P,), np.float32)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -84,12 +84,12 @@ class PoseSet:
 
     def __post_init__(self) -> None:
         P = len(self.frame)
-        _check(self, "frame", (P,), np.int64)
-        _check(self, "detection", (P,), np.int64)
-        _check(self, "box_xyxy_px", (P, 4), np.float32)
-        _check(self, "box_score", (P,), np.float32)
-        _check(self, "xy_px", (P, None, 2), np.float32)
-        _check(self, "score", (P, self.xy_px.shape[1]), np.float32)
+        check(self, "frame", (P,), np.int64)
+        check(self, "detection", (P,), np.int64)
+        check(self, "box_xyxy_px", (P, 4), np.float32)
+        check(self, "box_score", (P,), np.float32)
+        check(self, "xy_px", (P, None, 2), np.float32)
+        check(self, "score", (P, self.xy_px.shape[1]), np.float32)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -119,9 +119,9 @@ class CandidateSet:
     weighted: Float
 
     def __post_init__(self) -> None:
-        _check(self, "response", (None, None, None), np.float32)
-        _check(self, "weighted", self.response.shape, np.float32)
-        _check(self, "xy_px", (*self.response.shape, 2), np.float32)
+        check(self, "response", (None, None, None), np.float32)
+        check(self, "weighted", self.response.shape, np.float32)
+        check(self, "xy_px", (*self.response.shape, 2), np.float32)
 
     def __len__(self) -> int:
         return len(self.response)
