@@ -15,6 +15,7 @@ from flows.settings import SettingsError, sentence
 from storage import runs, tables
 from storage.sources import InputError, Source
 from storage.store import Store
+from tasks.given import GivenParams
 from tasks.pipeline import PIPELINE
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Params, Stage
@@ -33,10 +34,25 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The videos of a run and, by address, what earlier runs knew of those that are run again."""
+    """The videos of a run; by address, what earlier runs knew of those that are run again, and, by stage, what a user gave.
+
+    `notes` are sentences on what of it the run leaves aside.
+    """
 
     sources: Sequence[Source]
     earlier: Mapping[str, Earlier] = field(default_factory=dict)
+    given: Mapping[str, Mapping[str, GivenParams]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def params(self, source: Source, chosen: Mapping[str, Params]) -> Mapping[str, Params]:
+        """A video's parameters by stage: those chosen with what is given for it, or those of the run that is repeated."""
+        earlier = self.earlier.get(source.uri)
+        return earlier.params if earlier else {**chosen, **self.given.get(source.uri, {})}
+
+    def poses_sha256(self, source: Source) -> str:
+        """What stands for the content of a video that is known by its poses alone."""
+        earlier = self.earlier.get(source.uri)
+        return earlier.content_sha256 if earlier else str(self.given[source.uri]["poses"].sha256)
 
 
 def wanted_again(store: Store, run: str | None, stage: str, changes: Iterable[str], videos: Collection[str]) -> Wanted:

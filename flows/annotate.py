@@ -21,13 +21,15 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
+from rich.console import Console
 
 from flows import work
 from flows.again import Wanted, dependents, reopen, wanted_again
 from flows.calls import Call, run_all, video_call
 from flows.cluster import connect
+from flows.detections import wanted_videos
 from flows.errors import ClusterLostError, TooManyFailuresError
-from flows.groups import Group, make_groups, read_digests, sources_for, with_missing, write_digests
+from flows.groups import Group, make_groups, read_digests, with_missing, write_digests
 from flows.progress import Progress
 from flows.settings import Engine, load_settings, refuse_secrets, stage_params, step_limits, use_s3
 from storage import runs, tables
@@ -63,9 +65,8 @@ class Context:
         return engine
 
     def plan(self, source: Source, digest: work.Digest) -> VideoPlan:
-        """A video's keys: under the settings of this run, or, where it repeats an earlier one, under that run's."""
-        earlier = self.wanted.earlier.get(source.uri)
-        params = earlier.params if earlier else self.params
+        """A video's keys: under the settings of this run and what is given for it, or under those of the run that is repeated."""
+        params = self.wanted.params(source, self.params)
         return plan_video(self.store, source, digest.content_sha256, params, digest.fingerprint)
 
 
@@ -87,17 +88,26 @@ _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # most wait for the step be
 
 @flow(name="annotate", task_runner=_RUNNER, validate_parameters=False)
 def annotate(
-    input: str, output: str, settings: Mapping[str, Any] | None = None, quiet: bool = False
+    input: str | None,
+    output: str,
+    settings: Mapping[str, Any] | None = None,
+    detections: str | None = None,
+    images: str | None = None,
+    quiet: bool = False,
 ) -> Summary:
     """Annotate every person in the videos of `input` and publish to `output`, computing only what `output` lacks.
 
-    `settings` maps sections (a stage's name, `engine`, or `s3` without its secrets) to values by name.
+    `settings` maps sections (a stage's name, `engine`, or `s3` without its secrets) to values by name. `detections` names files
+    of boxes or poses that take the place of our networks' results, and `images`, for results in COCO's form, files that tell
+    which picture is which; poses need no `input`.
     """
     refuse_secrets(settings or {})
     store, chosen = Store(output), load_settings(settings or {})
     use_s3(chosen)
     recorded = chosen.model_dump(mode="json", exclude={"engine": {"dask"}, "s3": True})
-    return _run(store, Wanted(sources_for(input, store)), chosen, {"input": input, "settings": recorded}, quiet)
+    facts = {"input": input, "settings": recorded} | ({"detections": detections} if detections else {})
+    wanted = wanted_videos(store, input, detections, images, chosen)
+    return _run(store, wanted, chosen, facts, quiet)
 
 
 @flow(name="rerun", task_runner=_RUNNER, validate_parameters=False)
@@ -131,6 +141,8 @@ def _run(
     """Take the videos through all stages; artifacts of the stages named by `anew` are withdrawn first."""
     began = time.perf_counter()
     engine: Engine = chosen.engine
+    for note in () if quiet else wanted.notes:
+        Console(stderr=True).print(note, style="yellow", highlight=False, markup=False)
     with connect(engine.dask, engine.workers) as client:
         store.check()
         run = runs.new_run(store)
@@ -207,7 +219,9 @@ def index_group(context: Context, group: Group) -> Group:
     """Digest every video, plan its keys, record the plan, and index what has no index."""
     known = read_digests(context.store, group)
     limits = step_limits(context.settings, "index")
-    digests = _each(
+    known_by_poses = [source for source in group.sources if source.kind == "poses"]
+    by_poses = {source.uri: work.Digest(source.uri, "", context.wanted.poses_sha256(source)) for source in known_by_poses}
+    digests = by_poses | _each(
         context,
         [
             Call(
@@ -219,6 +233,7 @@ def index_group(context: Context, group: Group) -> Group:
                 (source, known.get(source.uri), earlier.content_sha256 if earlier else None, context.engine.verify, limits),
             )
             for source in group.sources
+            if source.uri not in by_poses
             for earlier in [context.wanted.earlier.get(source.uri)]
         ],
         index.STAGE.resources,
@@ -244,7 +259,8 @@ def index_group(context: Context, group: Group) -> Group:
     group = _after(context, group, {failure.video: failure for failure in failures})
     failed = {failure.video for failure in group.failures}
     unfailed = [plan for plan in group.plans if group.missing[plan.video] and plan.video not in failed]
-    calls = [video_call(plan, "index", 0, work.index_video, (plan, limits)) for plan in unfailed]
+    own = {plan.video: [stage.name for stage in STEPS["index"] if stage in plan.stages][-1] for plan in unfailed}
+    calls = [video_call(plan, own[plan.video], 0, work.index_video, (plan, limits)) for plan in unfailed]
     counts = _each(context, calls, index.STAGE.resources)
     counted = {plan.video: counts[call.name] for plan, call in zip(unfailed, calls, strict=True)}
     frames = {video: count for video, count in counted.items() if not isinstance(count, Failure)}

@@ -36,7 +36,17 @@ app = typer.Typer(
 console = Console()
 
 _LISTS = "list of addresses (.txt, .csv, .parquet)"
-Input = Annotated[str, typer.Argument(metavar="INPUT", help=f"video, folder of videos or of frames, glob, or {_LISTS}")]
+Input = Annotated[
+    str | None,
+    typer.Argument(metavar="INPUT", help=f"video, folder of videos or of frames, glob, or {_LISTS}; poses need none"),
+]
+Detections = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="boxes or poses in place of our networks'; PoseTrack or COCO JSON, Parquet, or a folder"),
+]
+Images = Annotated[
+    str | None, typer.Option(metavar="FILE", help="PoseTrack or COCO JSON that tells which picture an id of COCO results is")
+]
 Output = Annotated[str, typer.Option("--output", "-o", metavar="URI", help="folder or URL that holds all results")]
 SettingsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file, a section a stage, `engine` and `s3`")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would run and what is there already; write nothing")]
@@ -98,31 +108,36 @@ def _say(error: Exception, status: int, before: str = "") -> int:
 @app.command()
 @with_settings
 def annotate(
-    input: Input,
     output: Output,
+    input: Input = None,
+    detections: Detections = None,
+    images: Images = None,
     settings: SettingsFile = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
     options: Any = None,
 ) -> None:
-    """Annotate every person in the videos of INPUT with poses and track ids; what the output holds is not computed again."""
+    """Annotate every person in the videos of INPUT with poses and track ids; what the output holds is not computed again.
+
+    With --detections, boxes or poses from files take the place of our detector or of our networks.
+    """
     chosen = load_settings(options, settings)
     use_s3(chosen)
     if dry_run:
-        _dry_run(input, output, chosen)
+        _dry_run(input, output, chosen, detections, images)
         return
-    from flows.groups import sources_for
+    from flows.detections import wanted_videos
 
     # What is mistyped, or cannot be reached or written, must not wait for Prefect and Dask to start.
     store = Store(output)
     store.reach()
-    sources_for(input, store)
+    wanted_videos(store, input, detections, images, chosen, write=False)
     _check(store, chosen)
 
     def call() -> Any:
         from flows.annotate import annotate as flow
 
-        return flow(input, output, chosen.model_dump(mode="json", exclude={"s3"}), quiet=quiet)
+        return flow(input, output, chosen.model_dump(mode="json", exclude={"s3"}), detections, images, quiet=quiet)
 
     _run(call, chosen, quiet)
 
@@ -190,10 +205,10 @@ def _summarise(summary: Any) -> None:
     )
 
 
-def _dry_run(input_: str, output: str, chosen: Any) -> None:
+def _dry_run(input_: str | None, output: str, chosen: Any, detections: str | None, images: str | None) -> None:
     from flows.preview import preview
 
-    found = preview(input_, Store(output), chosen)
+    found = preview(input_, Store(output), chosen, detections, images)
     table = Table("stage", "there already", "would run", title=f"{found.videos} videos, nothing written")
     for stage, count in found.missing.items():
         table.add_row(stage, str(found.videos - len(found.unreadable) - count), str(count))

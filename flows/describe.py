@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.options import option_name
-from flows.settings import S3, S3_SECRETS, Engine, Limits
+from flows.settings import S3, S3_SECRETS, Engine, Limits, own_parameters
 from storage.schemas import PUBLISHED, describe, description_of, name_of, unit_of
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.stage import Stage
@@ -22,7 +22,7 @@ def whole() -> Iterator[str | Table]:
     for stage in PIPELINE:
         step = next(name for name, stages in STEPS.items() if stage in stages)
         yield f"\n[bold]{stage.name}[/] (version {stage.version}, step {step}) takes {_inputs(stage)}; {escape(_doc(stage))}"
-        for name, field in stage.Params.model_fields.items():
+        for name, field in own_parameters(stage).items():
             yield _setting(option_name(stage, name), field)
         yield _columns(stage.output)
     yield "\n[bold]Limits[/] of each stage, which change no result"

@@ -58,7 +58,7 @@ class Group:
         return [
             Finished(
                 video=plan.video,
-                name=file_name(plan.source.uri),
+                name=file_name(plan.source),
                 uri=plan.source.uri,
                 content_sha256=plan.content_sha256,
                 shard=plan.shard,
@@ -74,7 +74,7 @@ class Group:
         return [
             {
                 "video": plan.video,
-                "name": file_name(plan.source.uri),
+                "name": file_name(plan.source),
                 "uri": plan.source.uri,
                 "kind": plan.source.kind,
                 "content_sha256": plan.content_sha256,
@@ -88,9 +88,10 @@ class Group:
         ]
 
 
-def file_name(uri: str) -> str:
-    """File or folder name of a video."""
-    return uri.rstrip("/").rsplit("/", 1)[-1]
+def file_name(source: Source) -> str:
+    """File or folder name of a video; of one of several that a file of poses holds, the name it has there."""
+    name = source.uri.rstrip("/").rsplit("/", 1)[-1]
+    return name.rpartition("#")[2] if source.kind == "poses" else name
 
 
 def sources_for(input_: str, store: Store) -> list[Source]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.settings import S3, S3_SECRETS, Engine, Limits
+from flows.settings import S3, S3_SECRETS, Engine, Limits, own_parameters
 from tasks.pipeline import PIPELINE
 from tasks.stage import Stage
 
@@ -32,7 +32,7 @@ def option_name(stage: Stage, name: str) -> str:
 def _parameter_options() -> Iterable[tuple[str, str, inspect.Parameter]]:
     """Section, name and typer parameter for every stage parameter and engine setting."""
     for stage in PIPELINE:
-        for name, field in (stage.Params.model_fields | Limits.model_fields).items():
+        for name, field in (own_parameters(stage) | Limits.model_fields).items():
             variable, flag = f"{stage.name}__{name}", option_name(stage, name)
             yield stage.name, name, _option(variable, flag, field, f"stage {stage.name}")
     for name, field in Engine.model_fields.items():

@@ -16,7 +16,7 @@ import numpy as np
 import supervision as sv
 
 from tkm.geometry import Image
-from tkm.skeleton import COCO_17
+from tkm.skeleton import COCO_17, Skeleton
 from tkm.types import Float, Int
 
 MIN_KEYPOINT_SCORE = 0.2  # keypoints under it are mostly guesses
@@ -27,8 +27,6 @@ COLOURS = sv.ColorPalette.from_hex(
 )
 _OUTLINE = sv.Color.from_hex("#101010")  # around every limb, so that it shows on any ground
 _LEFT, _RIGHT = sv.Color.WHITE, _OUTLINE  # joints of the person's left and right: an exchange of sides can be seen
-_LIMBS = [(a + 1, b + 1) for a, b in COCO_17.limbs]  # supervision counts keypoints from 1
-_IS_RIGHT = np.array([name.startswith("right_") for name in COCO_17.keypoints])
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,8 @@ class People:
 
     track_id      (P,) int64
     box_xyxy_px   (P, 4) float32, in pixels of the frame
-    xy_px         (P, K, 2) float32, in pixels of the frame
-    score         (P, K) float32, of each keypoint
+    xy_px         (P, K, 2) float32, in pixels of the frame; NaN where a keypoint is not given
+    score         (P, K) float32, of each keypoint; NaN likewise
     """
 
     track_id: Int
@@ -60,8 +58,11 @@ class Overlay:
         height_px: int,
         trail_frames: int = TRAIL_FRAMES,
         min_keypoint_score: float = MIN_KEYPOINT_SCORE,
+        skeleton: Skeleton = COCO_17,
     ) -> None:
         self.min_keypoint_score = min_keypoint_score
+        self.limbs = [(a + 1, b + 1) for a, b in skeleton.limbs]  # supervision counts keypoints from 1
+        self.is_right = np.array([name.startswith("right_") for name in skeleton.keypoints])
         short_px = min(width_px, height_px)
         self.limb_px = max(1, round(short_px / 240))
         thin_px, text_scale = max(1, round(short_px / 720)), max(0.35, short_px / 1200)
@@ -102,16 +103,16 @@ class Overlay:
         return np.asarray(cv2.cvtColor(scene, cv2.COLOR_BGR2RGB), np.uint8)
 
     def _draw_skeleton(self, scene: Any, people: People, p: int) -> Any:
-        xy_px, shown = people.xy_px[p : p + 1], people.score[p : p + 1] >= self.min_keypoint_score
+        xy_px, shown = np.nan_to_num(people.xy_px[p : p + 1]), people.score[p : p + 1] >= self.min_keypoint_score
         height_px = float(people.box_xyxy_px[p, 3] - people.box_xyxy_px[p, 1])
         limb_px = max(1, min(self.limb_px, round(height_px / 60)))  # thin enough for a small person's face
         rim_px = max(1, limb_px // 3)
         pose = sv.KeyPoints(xy=xy_px, visible=shown)
         colour = COLOURS.by_idx(int(people.track_id[p]))
         for stroke, thickness in ((_OUTLINE, limb_px + 2 * rim_px), (colour, limb_px)):
-            scene = sv.EdgeAnnotator(color=stroke, thickness=thickness, edges=_LIMBS).annotate(scene, pose)
+            scene = sv.EdgeAnnotator(color=stroke, thickness=thickness, edges=self.limbs).annotate(scene, pose)
         scene = sv.VertexAnnotator(color=colour, radius=limb_px + rim_px).annotate(scene, pose)
-        for side, fill in ((~_IS_RIGHT, _LEFT), (_IS_RIGHT, _RIGHT)):
+        for side, fill in ((~self.is_right, _LEFT), (self.is_right, _RIGHT)):
             dots = sv.KeyPoints(xy=xy_px, visible=shown & side)
             scene = sv.VertexAnnotator(color=fill, radius=max(1, limb_px - rim_px)).annotate(scene, dots)
         return scene

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from flows.groups import make_groups, read_digests, sources_for, with_missing
+from flows.detections import wanted_videos
+from flows.groups import make_groups, read_digests, with_missing
 from flows.settings import Limits, stage_params
-from flows.work import digest_video
+from flows.work import Digest, digest_video
 from storage.runs import Failure
 from storage.store import Store
 from tasks.pipeline import PIPELINE
@@ -23,22 +25,25 @@ class Preview:
     unreadable: tuple[str, ...]
 
 
-def preview(input_: str, store: Store, chosen: Any) -> Preview:
+def preview(input_: str | None, store: Store, chosen: Any, detections: str | None = None, images: str | None = None) -> Preview:
     """Look at videos and store as a run under these settings would; nothing is written, content is read where it is not known."""
     store.reach()
     params = stage_params(chosen)
-    counts = {stage.name: 0 for stage in PIPELINE if stage.is_active(params[stage.name])}
-    sources, unreadable = sources_for(input_, store), []
-    for group in make_groups(sources):
+    wanted, unreadable = wanted_videos(store, input_, detections, images, chosen, write=False), []
+    counts: Counter[str] = Counter()
+    for group in make_groups(wanted.sources):
         known = read_digests(store, group)
         plans = []
         for source in group.sources:
-            digest = digest_video(source, known.get(source.uri), None, chosen.engine.verify, Limits(retries=0))
+            if source.kind == "poses":
+                digest: Digest | Failure = Digest(source.uri, "", wanted.poses_sha256(source))
+            else:
+                digest = digest_video(source, known.get(source.uri), None, chosen.engine.verify, Limits(retries=0))
             if isinstance(digest, Failure):
                 unreadable.append(digest.message)
             else:
-                plans.append(plan_video(store, source, digest.content_sha256, params))
-        for missing in with_missing(group, plans, store).missing.values():
-            for stage in missing:
-                counts[stage] += 1
-    return Preview(len(sources), counts, tuple(unreadable))
+                plans.append(plan_video(store, source, digest.content_sha256, wanted.params(source, params)))
+        counts.update({stage: 0 for plan in plans for stage in plan.keys})
+        counts.update(stage for missing in with_missing(group, plans, store).missing.values() for stage in missing)
+    order = [stage.name for stage in PIPELINE if stage.name in counts]
+    return Preview(len(wanted.sources), {stage: counts[stage] for stage in order}, tuple(unreadable))

@@ -20,13 +20,13 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from flows.overlay import MIN_KEYPOINT_SCORE, TRAIL_FRAMES, Overlay, People
 from flows.show import videos_of
-from storage.codecs import column
+from storage.codecs import column, keypoints_from_columns, skeleton_of_table
+from storage.schemas import POSE_KEYPOINTS
 from storage.sources import Source
 from storage.store import Store, StoreError
 from storage.video import VideoError, decode, probe
 from tasks.merge import read_results
 from tkm.geometry import Image
-from tkm.skeleton import COCO_17
 from tkm.types import Float
 
 _TIME_BASE = Fraction(1, 10**6)  # an MP4 holds gaps of up to 71 minutes in microseconds, of 4 s in nanoseconds
@@ -68,7 +68,9 @@ def render(
             if not len(results):
                 raise _UnreadableError(f"{row['video']} has no sampled frames; annotate it with other --frames")
             output.mkdir(parents=True, exist_ok=True)
-            overlay = Overlay(row["width_px"], row["height_px"], trail_frames, min_keypoint_score)
+            if row["codec"] == "none":
+                raise _UnreadableError(f"{row['video']} was annotated from poses without pictures: nothing to draw on")
+            overlay = Overlay(row["width_px"], row["height_px"], trail_frames, min_keypoint_score, results.skeleton)
             with _new_file(path) as temporary:
                 _encode(temporary, results, overlay, lambda done: report(row["video"], done, len(results)))  # noqa: B023 - called at once
             written.append(path)
@@ -96,7 +98,7 @@ def still(
     if place == len(results) or results.frames[place] != frame:
         nearest = results.frames[np.argsort(np.abs(results.frames - frame), kind="stable")[:1]].tolist()
         raise StoreError(f"frame {frame} of {row['video']} was not sampled; the nearest that was: {nearest}")
-    overlay = Overlay(row["width_px"], row["height_px"], trail_frames, min_keypoint_score)
+    overlay = Overlay(row["width_px"], row["height_px"], trail_frames, min_keypoint_score, results.skeleton)
     for before in range(max(0, place - trail_frames + 1), place):
         overlay.skip(results.people(before))
     rgb = next(results.pictures(place, place + 1))
@@ -115,12 +117,12 @@ class _Results:
         videos = [row["video"]]
         sampled = read_results(store, run, "frames", videos=videos, columns=["frame", "pts_ns"]).sort_by("frame")
         self.frames, self.pts_ns = column(sampled, "frame", np.int64), column(sampled, "pts_ns", np.int64)
-        joints = [f"{joint}_{axis}" for joint in COCO_17.keypoints for axis in ("x", "y", "score")]
-        columns = ["frame", "track_id", *_BOX_COLUMNS, *joints]
+        joints = [f"{joint}_{axis}" for joint in POSE_KEYPOINTS for axis in ("x", "y", "score")]
+        columns = ["frame", "track_id", *_BOX_COLUMNS, *joints, "skeleton"]
         poses = read_results(store, run, "poses", videos=videos, columns=columns)
         poses = poses.sort_by([("frame", "ascending"), ("track_id", "ascending")])
-        values = _stack(poses, joints).reshape(poses.num_rows, len(COCO_17.keypoints), 3)
-        xy_px, score = np.ascontiguousarray(values[..., :2]), np.ascontiguousarray(values[..., 2])
+        self.skeleton = skeleton_of_table(poses)
+        xy_px, score = keypoints_from_columns(poses, self.skeleton)
         self._people = People(column(poses, "track_id", np.int64), _stack(poses, _BOX_COLUMNS), xy_px, score)
         self._start = np.searchsorted(column(poses, "frame", np.int64), np.append(self.frames, np.iinfo(np.int64).max))
 

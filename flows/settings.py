@@ -115,9 +115,16 @@ class _Sources(BaseSettings):
         return init_settings, EnvSettingsSource(settings_cls), from_file
 
 
+def own_parameters(stage: Stage) -> dict[str, Any]:
+    """Fields of the parameters that are a setting; those that a run finds for each video are marked by the option None."""
+    fields = stage.Params.model_fields
+    return {name: field for name, field in fields.items() if (field.json_schema_extra or {}).get("option", "") is not None}  # type: ignore[union-attr]
+
+
 def _section(stage: Stage) -> Any:
     """A stage's parameters, which are part of its key, and beside them its limits, which are not."""
-    return create_model(f"{stage.name.capitalize()}Section", __base__=(stage.Params, Limits))
+    bases = (stage.Params, Limits) if own_parameters(stage) else (Limits,)
+    return create_model(f"{stage.name.capitalize()}Section", __base__=bases)
 
 
 _SECTIONS: dict[str, Any] = {"engine": (Engine, Engine()), "s3": (S3, S3())} | {
@@ -129,7 +136,7 @@ Settings: Any = create_model("Settings", __base__=_Sources, **_SECTIONS)
 def stage_params(settings: Any) -> dict[str, Params]:
     """Parameters by stage name."""
     return {
-        stage.name: stage.Params(**getattr(settings, stage.name).model_dump(include=set(stage.Params.model_fields)))
+        stage.name: stage.Params(**getattr(settings, stage.name).model_dump(include=set(own_parameters(stage))))
         for stage in PIPELINE
     }
 

@@ -95,10 +95,14 @@ def first_poses(store: Store, run: str | None, rows: int = 5) -> Table:
         table.add_column(name, justify="right")
     for row in poses.slice(0, rows).to_pylist():
         box = " ".join(f"{row[f'box_{side}']:.0f}" for side in ("x1", "y1", "x2", "y2"))
-        points = (f"{row[f'{k}_x']:.0f} {row[f'{k}_y']:.0f} ({row[f'{k}_score']:.2f})" for k in KEYPOINTS)
+        points = (_point(*(row[f"{keypoint}_{axis}"] for axis in ("x", "y", "score"))) for keypoint in KEYPOINTS)
         time_s = f"{row['pts_ns'] / 1e9:.3f}"
         table.add_row(str(row["frame"]), time_s, str(row["track_id"]), box, f"{row['box_score']:.2f}", *points)
     return table
+
+
+def _point(x: float | None, y: float | None, score: float | None) -> str:
+    return "" if x is None or y is None or score is None else f"{x:.0f} {y:.0f} ({score:.2f})"
 
 
 def _median_step(pts_ns: Any) -> float:

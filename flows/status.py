@@ -54,8 +54,9 @@ def run_status(store: Store, run: str | None) -> RunStatus:
     stages = []
     past: set[str] = set()  # videos that a later stage has finished
     planned = set(plan["stage"])
+    defaults = {stage.name: stage.Params() for stage in PIPELINE}
     for stage in reversed(PIPELINE):
-        if stage.name not in planned and not stage.is_active(stage.Params()):
+        if stage.name not in planned and not stage.is_active(defaults):
             continue  # not a stage of this run
         rows = plan[plan["stage"] == stage.name]
         begun, closed = open_keys(store, stage.name), closed_keys(store, stage.name)

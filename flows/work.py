@@ -26,7 +26,7 @@ from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure
 from storage.sources import Source, content_digest, fingerprint
 from storage.video import VideoError
-from tasks.execute import Report, run_frames, run_in_order, run_index, run_whole, timeline
+from tasks.execute import Report, run_frames, run_given, run_in_order, run_index, run_whole, timeline
 from tasks.pipeline import STEPS
 from tasks.plan import ReplacedError, VideoPlan, check_unchanged, shard_of
 from tasks.stage import Stage
@@ -74,8 +74,18 @@ def digest_video(source: Source, known: Digest | None, recorded: str | None, ver
 
 
 def index_video(plan: VideoPlan, limits: Limits) -> int | Failure:
-    """Index a video: number of its sampled frames, or why it cannot be."""
-    return _guarded(plan, "index", limits, lambda report: run_index(plan, report))
+    """Index a video and take what is given for it: number of its sampled frames, or why it cannot be."""
+    frames = _guarded(plan, "index", limits, lambda report: run_index(plan, report))
+
+    def take(stage: Stage, report: Report) -> int:
+        run_given(plan, stage, report=report)
+        return 0
+
+    for stage in (stage for stage in plan.stages if stage.given):
+        if not isinstance(frames, Failure):
+            taken = _guarded(plan, stage.name, limits, partial(take, stage))
+            frames = taken if isinstance(taken, Failure) else frames
+    return frames
 
 
 def run_networks(
@@ -238,6 +248,8 @@ def _run_stage(plan: VideoPlan, stage: Stage, stop: int, report: Report, chunk_f
         run_in_order(plan, stage, chunk_frames=chunk_frames, report=report)
     elif stage.whole:
         run_whole(plan, stage, report=report)
+    elif stage.given:
+        run_given(plan, stage, report=report)
     else:
         run_frames(plan, [stage], 0, stop, chunk_frames=chunk_frames, threads=1, report=report)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from storage.schemas import CANDIDATE_POSES, DETECTIONS, FRAMES_INDEX
+from storage.schemas import CANDIDATE_POSES, DETECTIONS, FRAMES_INDEX, POSE_KEYPOINTS
 from storage.video import VideoInfo
+from tkm.skeleton import COCO_17, Skeleton, skeleton_of
 from tkm.tracking import TrackerState
 from tkm.types import CandidateSet, DetectionSet, PoseSet
 
@@ -92,6 +93,49 @@ def poses_from_table(table: pa.Table) -> PoseSet:
         xy_px=list_column(table, "xy_px", K, 2),
         score=list_column(table, "score", K),
     )
+
+
+def keypoint_columns(skeleton: Skeleton, xy_px: NDArray[Any], score: NDArray[Any]) -> dict[str, pa.Array]:
+    """Flat columns, float32, of keypoints (P, K, 2) and scores (P, K); null where a keypoint is NaN or not of the skeleton."""
+    columns = {}
+    for joint in POSE_KEYPOINTS:
+        k = skeleton.keypoints.index(joint) if joint in skeleton.keypoints else None
+        for axis, values in (("x", xy_px[..., 0]), ("y", xy_px[..., 1]), ("score", score)):
+            own = np.full(len(xy_px), np.nan) if k is None else values[:, k]
+            columns[f"{joint}_{axis}"] = pa.array(own.astype(np.float32), from_pandas=True)
+    return columns
+
+
+def keypoints_from_columns(
+    table: pa.Table, skeleton: Skeleton, dtype: type[np.floating[Any]] = np.float32
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Inverse of keypoint_columns: (P, K, 2) and (P, K) of one skeleton, NaN for nulls."""
+    names = [[f"{joint}_{axis}" for joint in skeleton.keypoints] for axis in ("x", "y", "score")]
+    x, y, score = (np.stack([column(table, name, dtype) for name in own], axis=1) for own in names)
+    return np.stack([x, y], axis=-1), score
+
+
+def skeleton_of_table(table: pa.Table) -> Skeleton:
+    """The one skeleton that the poses of a table have, COCO's where there are none. ValueError where there are several."""
+    names = table["skeleton"].unique().to_pylist()
+    if len(names) > 1:
+        raise ValueError(f"the poses have several skeletons: {', '.join(sorted(names))}; read them one skeleton at a time")
+    return skeleton_of(names[0]) if names else COCO_17
+
+
+def given_poses_from_table(table: pa.Table) -> tuple[PoseSet, Skeleton]:
+    """PoseSet and skeleton of a table `given_poses`."""
+    skeleton = skeleton_of_table(table)
+    xy_px, score = keypoints_from_columns(table, skeleton)
+    poses = PoseSet(
+        frame=column(table, "frame", np.int64),
+        detection=column(table, "detection", np.int64),
+        box_xyxy_px=_boxes(table),
+        box_score=column(table, "box_score", np.float32),
+        xy_px=xy_px,
+        score=score,
+    )
+    return poses, skeleton
 
 
 def table_of(schema: pa.Schema, **columns: Any) -> pa.Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from tkm.skeleton import COCO_17, Skeleton
+from tkm.skeleton import COCO_17, MPII_16, POSETRACK_15
 
 CANDIDATES = 16  # local maxima kept a keypoint: n of the paper, section 3.3
 
@@ -42,8 +42,23 @@ def description_of(field: pa.Field) -> str:
     return str((field.metadata or {}).get(b"description", b"").decode())
 
 
+def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table with all of a schema's columns, in its order; those that an earlier version did not write yet are null."""
+    return pa.table(
+        {
+            field.name: table[field.name]
+            if field.name in table.column_names or not field.nullable
+            else pa.nulls(table.num_rows, field.type)
+            for field in schema
+        }
+    )
+
+
 ID = pa.dictionary(pa.int32(), pa.string())
 K = len(COCO_17.keypoints)
+# Columns for every keypoint that the poses of a table may have; those that a pose's own skeleton lacks are null.
+POSE_KEYPOINTS = tuple(dict.fromkeys((*COCO_17.keypoints, *POSETRACK_15.keypoints)))
+TRUTH_KEYPOINTS = tuple(dict.fromkeys((*POSE_KEYPOINTS, *MPII_16.keypoints)))
 
 _FRAME = _field("frame", pa.int64(), "number of the frame in its video, from 0", "frames")
 _DETECTION = _field("detection", pa.int64(), "number of the detection in its frame, by falling box score")
@@ -55,6 +70,20 @@ _BOX = tuple(
 _BOX_SCORE = _field("box_score", pa.float32(), "detector's score of the box, 0 to 1")
 _POSE_SCORE = _field("pose_score", pa.float32(), "box score times mean keypoint score")
 
+def _keypoint_fields() -> tuple[pa.Field, ...]:
+    return tuple(
+        field
+        for joint in POSE_KEYPOINTS
+        for field in (
+            _field(f"{joint}_x", pa.float32(), f"{joint.replace('_', ' ')}, from the left of the frame", "px", nullable=True),
+            _field(f"{joint}_y", pa.float32(), f"{joint.replace('_', ' ')}, from the top of the frame", "px", nullable=True),
+            _field(f"{joint}_score", pa.float32(), f"score of the {joint.replace('_', ' ')}, 0 to 1", nullable=True),
+        )
+    )
+
+
+_SKELETON = _field("skeleton", ID, "names and order of the pose's keypoints; columns of others are null")
+
 FRAMES_INDEX = _schema(
     "frame_index",
     "every frame of a video and whether the run samples it",
@@ -62,10 +91,10 @@ FRAMES_INDEX = _schema(
     _PTS,
     _field("is_key_frame", pa.bool_(), "decoding can start here"),
     _field("is_sampled", pa.bool_(), "chosen by --fps, --every and --frames"),
-    _field("width_px", pa.int32(), "width of the upright frame", "px"),
-    _field("height_px", pa.int32(), "height of the upright frame", "px"),
+    _field("width_px", pa.int32(), "width of the upright frame; 0 where nothing tells it", "px"),
+    _field("height_px", pa.int32(), "height of the upright frame; 0 where nothing tells it", "px"),
     _field("rotation_degrees", pa.int32(), "rotation that the file asks for; applied to every frame", "degrees"),
-    _field("codec", pa.string(), "FFmpeg's name of the codec, or `images` for a folder of frames"),
+    _field("codec", pa.string(), "FFmpeg's name of the codec, or `images`, or `none` for poses without pictures"),
 )
 
 DETECTIONS = _schema(
@@ -110,6 +139,17 @@ CANDIDATE_POSES = _schema(
     ),
 )
 
+GIVEN_POSES = _schema(
+    "given_poses",
+    "poses from a file, duplicates included",
+    _FRAME,
+    _DETECTION,
+    *_BOX,
+    _BOX_SCORE,
+    *_keypoint_fields(),
+    _SKELETON,
+)
+
 SURVIVORS = _schema(
     "survivors",
     "which detections are people of their own and which are duplicates",
@@ -136,18 +176,6 @@ TRACKED = _schema(
 )
 
 
-def _keypoint_fields(skeleton: Skeleton) -> tuple[pa.Field, ...]:
-    return tuple(
-        field
-        for joint in skeleton.keypoints
-        for field in (
-            _field(f"{joint}_x", pa.float32(), f"{joint.replace('_', ' ')}, from the left of the frame", "px"),
-            _field(f"{joint}_y", pa.float32(), f"{joint.replace('_', ' ')}, from the top of the frame", "px"),
-            _field(f"{joint}_score", pa.float32(), f"score of the {joint.replace('_', ' ')}, 0 to 1"),
-        )
-    )
-
-
 _VIDEO = _field("video", ID, "id of the video: its name and eight digits of its address's digest")
 _RUN = _field("run", ID, "run that published the row")
 _SHARD = _field("shard", pa.int32(), "group of videos that are published together")
@@ -162,7 +190,8 @@ PERSONS = _schema(
     *_BOX,
     _BOX_SCORE,
     _POSE_SCORE,
-    *_keypoint_fields(COCO_17),
+    *_keypoint_fields(),
+    _SKELETON,
 )
 
 POSES = _schema(
@@ -170,7 +199,6 @@ POSES = _schema(
     "one row a person and frame: box, track id and 2D pose",
     _VIDEO,
     *PERSONS,
-    _field("skeleton", ID, "names and order of the keypoints"),
     _RUN,
     _SHARD,
 )
@@ -211,9 +239,9 @@ VIDEOS = _schema(
     _field("name", pa.string(), "file or folder name"),
     _field("uri", pa.string(), "address the video was read from"),
     _field("content_sha256", pa.string(), "digest of the content"),
-    _field("width_px", pa.int32(), "width of the upright frame", "px"),
-    _field("height_px", pa.int32(), "height of the upright frame", "px"),
-    _field("codec", pa.string(), "FFmpeg's name of the codec, or `images`"),
+    _field("width_px", pa.int32(), "width of the upright frame; 0 where nothing tells it", "px"),
+    _field("height_px", pa.int32(), "height of the upright frame; 0 where nothing tells it", "px"),
+    _field("codec", pa.string(), "FFmpeg's name of the codec, `images`, or `none` for poses without pictures"),
     _field("video_frames", pa.int64(), "frames in the video", "frames"),
     _field("frames", pa.int64(), "frames sampled", "frames"),
     _field("duration_ns", pa.int64(), "time from the first frame to the last", "ns"),
@@ -238,13 +266,92 @@ FAILURES = _schema(
 
 PUBLISHED = (VIDEOS, FRAMES, POSES, TRACKS, FAILURES)
 
+def _sides(prefix: str, what: str) -> tuple[pa.Field, ...]:
+    sides = (("x1", "left edge"), ("y1", "top edge"), ("x2", "right edge"), ("y2", "bottom edge"))
+    return tuple(_field(f"{prefix}_{side}", pa.float64(), f"{words} of {what}", "px", nullable=True) for side, words in sides)
+
+
+ANNOTATED_FRAMES = _schema(
+    "annotated_frames",
+    "every frame of a video that an annotation file tells of",
+    _FRAME,
+    _field("frame_name", pa.string(), "name of the frame's picture, as the file has it"),
+    _field("image_id", pa.int64(), "the file's number of the frame", nullable=True),
+    _field("is_labeled", pa.bool_(), "people were looked for in the frame"),
+    _field("width_px", pa.int32(), "width of the frame; 0 where the file does not tell", "px"),
+    _field("height_px", pa.int32(), "height of the frame; 0 where the file does not tell", "px"),
+    _field("ignore_regions", pa.string(), "polygons where nobody annotated people, as JSON: [[[x, y], ...], ...]", "px"),
+)
+
+ANNOTATED_POSES = _schema(
+    "annotated_poses",
+    "every person that an annotation file tells of, frame by frame",
+    _FRAME,
+    _field("person", pa.int64(), "place of the person among those of the frame, as the file has them"),
+    _field("track_id", pa.int64(), "the same person in the same video", nullable=True),
+    *_sides("box", "the person's box in the frame"),
+    *_sides("head", "the head's box in the frame"),
+    _field("area_px2", pa.float64(), "area of the person's outline", "px2", nullable=True),
+    _field("is_crowd", pa.bool_(), "a group of people that the file does not tell apart"),
+    *(
+        field
+        for joint in TRUTH_KEYPOINTS
+        for field in (
+            _field(f"{joint}_x", pa.float64(), f"{joint.replace('_', ' ')}, from the left of the frame", "px", nullable=True),
+            _field(f"{joint}_y", pa.float64(), f"{joint.replace('_', ' ')}, from the top of the frame", "px", nullable=True),
+            _field(f"{joint}_visibility", pa.int8(), "as the file has it: 0 hidden, 1 or 2", nullable=True),
+        )
+    ),
+    _SKELETON,
+)
+
+_TRUTH_URI = _field("truth", ID, "address of the annotation file")
+TRUTH_FRAMES = _schema(
+    "truth_frames", "truth: every frame of the videos that were evaluated", _VIDEO, *ANNOTATED_FRAMES, _TRUTH_URI, _SHARD
+)
+TRUTH_POSES = _schema(
+    "truth_poses", "truth: every person in the videos that were evaluated", _VIDEO, *ANNOTATED_POSES, _TRUTH_URI, _SHARD
+)
+
+_SCORES = (
+    _field("metric", pa.string(), "ap, mota, motp, precision, recall, hota, idf1, id_switches, ..., or oks_ap and its kin"),
+    _field("joint", pa.string(), "a keypoint, a column of the papers (Head ... Ankl), total, or total_with_truth"),
+    _field("value", pa.float64(), "percent, or a count for id_switches; null where it is not defined", nullable=True),
+)
+_EVALUATION = (
+    _field("evaluation", pa.string(), "digest of all that the scores come from"),
+    _field("run", pa.string(), "run whose results were scored, or several, by comma; or the address of a file of predictions"),
+    _field("truth", pa.string(), "address of the truth"),
+    _field("protocol", pa.string(), "`official` or `strict`"),
+    _field("keypoint_threshold", pa.float64(), "keypoints that score less were dropped before tracking was evaluated"),
+    _field("detector", pa.string(), "what found the people: a network and its parameters, or boxes or poses from a file"),
+)
+SCORES = _schema(
+    "scores",
+    "scores of results against truth, over all videos of an evaluation",
+    *_EVALUATION,
+    _field("videos", pa.int64(), "videos that were evaluated", "videos"),
+    _field("frames", pa.int64(), "frames in them", "frames"),
+    *_SCORES,
+)
+SCORES_BY_VIDEO = _schema(
+    "scores_by_video",
+    "scores of results against truth, a video by itself",
+    *_EVALUATION,
+    _field("video", pa.string(), "id of the video, or its name in a file of predictions"),
+    _field("frames", pa.int64(), "frames in it", "frames"),
+    *_SCORES,
+)
+
+EVALUATED = (TRUTH_FRAMES, TRUTH_POSES, SCORES, SCORES_BY_VIDEO)
+
 PLAN = _schema(
     "plan",
     "the artifacts that a run relies on",
     _field("video", pa.string(), "id of the video"),
     _field("name", pa.string(), "file or folder name"),
     _field("uri", pa.string(), "address of the video"),
-    _field("kind", pa.string(), "`video` or `frames`"),
+    _field("kind", pa.string(), "`video`, `frames`, or `poses` of a file"),
     _field("content_sha256", pa.string(), "digest of the content"),
     _field("shard", pa.int32(), "group of videos that are published together"),
     _field("stage", pa.string(), "name of the stage"),

@@ -39,14 +39,15 @@ class InputError(ValueError):
 
 @dataclass(frozen=True, order=True)
 class Source:
-    """One video: a file, or a folder whose images are its frames.
+    """One video: a file, a folder whose images are its frames, or poses in a file without any pictures.
 
-    uri    canonical: an absolute local path without a scheme, or scheme://...
-    kind   "video", or "frames" for a folder of images
+    uri    canonical: an absolute local path without a scheme, or scheme://...; of poses, that of their file, and after a #
+           which of the videos in it
+    kind   "video", "frames" for a folder of images, or "poses"
     """
 
     uri: str
-    kind: Literal["video", "frames"] = "video"
+    kind: Literal["video", "frames", "poses"] = "video"
 
     @property
     def video_id(self) -> str:
@@ -82,7 +83,7 @@ def find_sources(input: str) -> list[Source]:
     """
     if not input.strip():
         raise InputError("the input is empty; give a video, a folder, a glob, or a .txt, .csv or .parquet list of URIs.")
-    fs, path = _filesystem(input)
+    fs, path = open_input(input)
     if s3.is_s3(input):
         try:
             s3.reach(input)
@@ -97,7 +98,7 @@ def find_sources(input: str) -> list[Source]:
                 "of images (.jpg, .png, ...). A file with another suffix can be named itself or in a list."
             )
     elif fs.exists(path):
-        found = _listed(fs, path, input) if _suffix(path) in LIST_SUFFIXES else [Source(_uri(fs, path))]
+        found = _listed(fs, path, input) if _suffix(path) in LIST_SUFFIXES else [Source(canonical_uri(fs, path))]
     elif any(character in path for character in "*?["):
         found = [source for match in fs.glob(path) for source in _named(fs, match)]
         if not found:
@@ -136,7 +137,8 @@ def fingerprint(source: Source) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
+def open_input(url: str) -> tuple[AbstractFileSystem, str]:
+    """The filesystem of what a user names as input, and the path on it; InputError where it is refused or cannot be opened."""
     if refused := refusal(url):
         raise InputError(refused)
     try:
@@ -146,7 +148,8 @@ def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
     return fs, path
 
 
-def _uri(fs: AbstractFileSystem, path: str) -> str:
+def canonical_uri(fs: AbstractFileSystem, path: str) -> str:
+    """One spelling of an address: an absolute local path without a scheme, or scheme://..."""
     return normpath(path) if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
 
 
@@ -161,17 +164,17 @@ def _below(fs: AbstractFileSystem, folder: str) -> list[Source]:
         if any(part.startswith(".") for part in path[len(folder) :].split("/")):
             continue
         if _suffix(path) in VIDEO_SUFFIXES:
-            found.add(Source(_uri(fs, path)))
+            found.add(Source(canonical_uri(fs, path)))
         elif _suffix(path) in IMAGE_SUFFIXES:
-            found.add(Source(_uri(fs, path.rpartition("/")[0]), "frames"))
+            found.add(Source(canonical_uri(fs, path.rpartition("/")[0]), "frames"))
     return list(found)
 
 
 def _named(fs: AbstractFileSystem, path: str) -> list[Source]:
     """What a glob or a list names: a folder stands for the videos in it, anything else for itself."""
     if not fs.isdir(path):
-        return [Source(_uri(fs, path))]
-    return _below(fs, path) or [Source(_uri(fs, path), "frames")]
+        return [Source(canonical_uri(fs, path))]
+    return _below(fs, path) or [Source(canonical_uri(fs, path), "frames")]
 
 
 def _listed(fs: AbstractFileSystem, path: str, given: str) -> list[Source]:
@@ -189,7 +192,7 @@ def _listed(fs: AbstractFileSystem, path: str, given: str) -> list[Source]:
     entries = [entry.strip() for entry in entries if entry and entry.strip()]
     if not entries:
         raise InputError(f"{given}: the list names no videos; give one URI a line or row.")
-    return [source for entry in entries for source in _entry(entry, _uri(fs, path).rpartition("/")[0])]
+    return [source for entry in entries for source in _entry(entry, canonical_uri(fs, path).rpartition("/")[0])]
 
 
 def _entry(entry: str, folder: str) -> list[Source]:
@@ -199,9 +202,9 @@ def _entry(entry: str, folder: str) -> list[Source]:
     if not is_absolute and not entry.startswith(("/", "~")):
         scheme, separator, below = folder.rpartition("://")
         entry = scheme + separator + normpath(f"{below}/{entry}")  # stores of objects know no ".."
-    fs, path = _filesystem(entry)
+    fs, path = open_input(entry)
     if _suffix(path) in VIDEO_SUFFIXES:  # not looked at: a list may have a million entries
-        return [Source(_uri(fs, path))]
+        return [Source(canonical_uri(fs, path))]
     return _named(fs, path)
 
 

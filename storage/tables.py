@@ -22,11 +22,15 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from storage import s3
-from storage.schemas import PUBLISHED, describe, name_of
+from storage.schemas import EVALUATED, PUBLISHED, describe, name_of, with_columns
 from storage.store import Store, StoreError
 
 _DATA = ("frames", "poses", "tracks")
-_SORT = {"frames": ("video", "frame"), "poses": ("video", "frame", "track_id"), "tracks": ("video", "track_id")}
+_SORT = {
+    "frames": ("video", "frame"), "poses": ("video", "frame", "track_id"), "tracks": ("video", "track_id"),
+    "truth_frames": ("video", "frame"), "truth_poses": ("video", "frame", "person"),
+    "scores": ("evaluation", "metric", "joint"), "scores_by_video": ("evaluation", "video", "metric", "joint"),
+}  # fmt: skip
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]+")
 _FILES_A_SHARD = 8  # more small files than this are compacted
 _SECONDS = 120.0  # for commits that others keep coming between
@@ -75,15 +79,42 @@ def read_shard(store: Store, name: str, shard: int) -> pa.Table:
 
 
 def as_written(name: str, rows: pa.Table) -> pa.Table:
-    """Rows of a table with the types and in the order in which they are published."""
-    return rows.cast(_plain(_schema(name))).sort_by([(key, "ascending") for key in _SORT.get(name, ("video",))])
+    """Rows of a table with the types and in the order in which they are published; columns that they lack are null."""
+    rows = with_columns(rows, _schema(name)).cast(_plain(_schema(name)))
+    return rows.sort_by([(key, "ascending") for key in _SORT.get(name, ("video",))])
 
 
-def create_tables(store: Store) -> None:
-    """Make the tables that are not there yet, empty, so that every query works from the first run on."""
-    for schema in PUBLISHED:
-        if open_table(store, name_of(schema)) is None:
+def create_tables(store: Store, schemas: Collection[pa.Schema] = PUBLISHED) -> None:
+    """Make the tables that are not there yet, empty, so that every query works from the first run on.
+
+    Tables of an earlier version, which have fewer columns, get the new ones, null in the rows that are there. StoreError where
+    a later version has made them.
+    """
+    for schema in schemas:
+        table = open_table(store, name_of(schema))
+        if table is None:
             _create(store, schema)
+        elif not _has_schema(table, schema):
+            _until_committed(partial(_upgrade, store, schema))
+
+
+def _has_schema(table: DeltaTable, schema: pa.Schema) -> bool:
+    there = {field.name: field.nullable for field in table.schema().fields}
+    return there == {field.name: field.nullable for field in schema}
+
+
+def _upgrade(store: Store, schema: pa.Schema) -> None:
+    table = _opened(store, name_of(schema))
+    if _has_schema(table, schema):
+        return  # another run did it in this moment
+    surplus = {field.name for field in table.schema().fields} - set(schema.names)
+    if surplus:
+        strange = ", ".join(sorted(surplus))
+        raise StoreError(
+            f"{table_uri(store, name_of(schema))} has columns that this version does not know ({strange}); use the version that "
+            "wrote it, or another output"
+        )
+    _write(store, table, as_written(name_of(schema), table.to_pyarrow_table()), mode="overwrite", schema_mode="overwrite")
 
 
 def _create(store: Store, schema: pa.Schema) -> None:
@@ -93,7 +124,7 @@ def _create(store: Store, schema: pa.Schema) -> None:
             table_uri(store, name_of(schema)),
             schema=_plain(schema),
             mode="ignore",
-            partition_by=["shard"],
+            partition_by=["shard"] if "shard" in schema.names else None,
             name=name_of(schema),
             description=describe(schema),
             storage_options=storage_options(store),
@@ -125,6 +156,21 @@ def publish_videos(store: Store, run: str, shard: int, rows: Mapping[str, pa.Tab
     for name in (*_DATA, "videos"):
         _compact(store, name, shard)
     return mine
+
+
+def replace_truth(store: Store, shard: int, videos: Collection[str], rows: Mapping[str, pa.Table]) -> None:
+    """Put rows of `truth_frames` and `truth_poses` in place of all that they hold of these videos of one shard."""
+    for name, own in rows.items():
+        _until_committed(partial(_overwrite, store, name, None, own, _of(shard, videos)))
+        _compact(store, name, shard)
+
+
+def replace_scores(store: Store, evaluation: str, rows: Mapping[str, pa.Table]) -> None:
+    """Put rows of `scores` and `scores_by_video` in place of all that they hold of one evaluation, a digest in hexadecimal."""
+    if not re.fullmatch(r"[0-9a-f]+", evaluation):
+        raise ValueError(f"not a digest: {evaluation}")
+    for name, own in rows.items():
+        _until_committed(partial(_overwrite, store, name, None, own, f"evaluation = '{evaluation}'"))
 
 
 def replace_failures(store: Store, shard: int, videos: Collection[str], rows: pa.Table) -> None:
@@ -230,7 +276,7 @@ def _until_committed(write: Callable[[], object]) -> None:
 
 
 def _schema(name: str) -> pa.Schema:
-    return next(schema for schema in PUBLISHED if name_of(schema) == name)
+    return next(schema for schema in (*PUBLISHED, *EVALUATED) if name_of(schema) == name)
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from storage.codecs import candidates_to_table, detections_from_table
 from storage.schemas import CANDIDATE_POSES, CANDIDATES, K
-from tasks import detect, index
+from tasks import detect, given, index
 from tasks.stage import Block, Params, Resources, Stage
 from tkm.geometry import cut_crops, square_crops
 from tkm.networks import runtime
@@ -49,7 +49,7 @@ def run(block: Block, params: EstimateParams) -> pa.Table:
 
     from tkm.networks.movenet import INPUT_SIZE_PX, movenet_thunder
 
-    detections = detections_from_table(block.inputs["detect"])
+    detections = detections_from_table(block.inputs["boxes" if "boxes" in block.inputs else "detect"])
     if not len(detections):
         return _table(detections, _nobody(), params)
     crops = square_crops(detections.box_xyxy_px, params.crop_scale)
@@ -127,10 +127,11 @@ STAGE = Stage(
     "estimate",
     run,
     EstimateParams,
-    inputs=(index.STAGE, detect.STAGE),
+    inputs=(index.STAGE, given.BOXES, detect.STAGE),
     output=CANDIDATE_POSES,
     resources=Resources(gpus=1),
     version=1,
     images=True,
     weights=("movenet-thunder",),
+    is_active=lambda params: params["poses"].sha256 is None,
 )

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from storage.artifacts import Artifact, Chunk
 from storage.codecs import column, info_from_table
-from storage.video import VideoInfo, decode
-from tasks import index
+from storage.given import given_frames, given_info, last_frame, read_given
+from storage.video import VideoError, VideoInfo, decode, probe
+from tasks import given, index
 from tasks.plan import VideoPlan, check_unchanged, stage_weights
 from tasks.stage import Block, Stage
 from tkm.networks import runtime
@@ -53,12 +54,39 @@ def run_index(plan: VideoPlan, report: Report) -> int:
     artifact = plan.artifact(index.STAGE)
     if artifact.manifest() is None:
         began = time.perf_counter()
-        table = index.STAGE.checked(index.run(plan.source, plan.params["index"]))  # type: ignore[arg-type]
+        is_known_by_poses = plan.source.kind == "poses"
+        info = given_info(read_given(plan.store, given_digest(plan, given.POSES))) if is_known_by_poses else probe(plan.source)
+        table = index.STAGE.checked(index.run(plan.source, info, plan.params["index"]))  # type: ignore[arg-type]
         check_unchanged(plan)
         artifact.commit(0, table.num_rows, table, seconds=time.perf_counter() - began, device="cpu")
         close_if_whole(plan, index.STAGE, table.num_rows)
         report(index.STAGE.name, int(column(table, "is_sampled", np.bool_).sum()))
     return len(timeline(plan).frames)
+
+
+def run_given(plan: VideoPlan, stage: Stage, *, report: Report) -> None:
+    """Commit the rows that a user gave for a video's sampled frames. VideoError where they speak of frames that it has not."""
+    line = timeline(plan)
+    artifact = plan.artifact(stage)
+    if not artifact.chunks():
+        began = time.perf_counter()
+        rows = read_given(plan.store, given_digest(plan, stage))
+        frames, last = given_frames(rows), last_frame(rows)
+        if (frames is not None and frames != len(line.info)) or last >= len(line.info):
+            told = f"{frames} frames" if frames is not None else f"frame {last}"
+            raise VideoError(
+                f"{plan.source.uri} has {len(line.info)} frames, but what --detections gives for it speaks of {told}: give the "
+                "detections of this very video."
+            )
+        table = stage.checked(stage.run(rows, line.frames, plan.params[stage.name]))
+        artifact.commit(0, len(line.frames), table, seconds=time.perf_counter() - began, device="cpu")
+        report(stage.name, len(line.frames))
+    close_if_whole(plan, stage, len(line.frames))
+
+
+def given_digest(plan: VideoPlan, stage: Stage) -> str:
+    """Digest of the rows that a user gave for a stage which takes such."""
+    return str(plan.params[stage.name].sha256)  # type: ignore[attr-defined]
 
 
 def timeline(plan: VideoPlan) -> Timeline:

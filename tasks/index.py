@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from storage.codecs import index_to_table
 from storage.schemas import FRAMES_INDEX
 from storage.sources import Source
-from storage.video import VideoError, probe
+from storage.video import VideoError, VideoInfo
 from tasks.stage import Params, Resources, Stage
 from tkm.sampling import check_sampling, sample
 
@@ -36,9 +36,8 @@ class IndexParams(Params):
         return int(start) if start else None, int(stop) if stop else None
 
 
-def run(source: Source, params: IndexParams) -> pa.Table:
-    """Every frame of a video; VideoError where it cannot be read or the parameters leave no frame of it."""
-    info = probe(source)
+def run(source: Source, info: VideoInfo, params: IndexParams) -> pa.Table:
+    """Every frame of a video; VideoError where the parameters leave no frame of it."""
     sampled = sample(info.pts_ns, params.fps, params.every, params.frame_range())
     if not len(sampled):
         raise VideoError(f"{source.uri}: --frames {params.frames} leaves none of its {len(info.pts_ns)} frames")

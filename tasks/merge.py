@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from storage import runs, tables
 from storage.artifacts import Artifact, DamagedArtifactError
-from storage.schemas import FAILURES, FRAMES, POSES, TRACKS, VIDEOS
+from storage.schemas import FAILURES, FRAMES, POSES, TRACKS, VIDEOS, with_columns
 from storage.store import Store
 from tasks import index, publish
 from tkm.skeleton import COCO_17
@@ -59,10 +59,10 @@ def published_rows(store: Store, run: str, finished: Finished) -> dict[str, pa.T
             "video": pa.array(np.full(rows, finished.video)),
             "run": pa.array(np.full(rows, run)),
             "shard": pa.array(np.full(rows, finished.shard, np.int32)),
-            "skeleton": pa.array(np.full(rows, COCO_17.name)),
+            "skeleton": pa.array(np.full(rows, COCO_17.name)),  # which version 1 of publish did not tell, having no other
         }
         every = {**same, **columns}
-        return pa.table({name: every[name] for name in schema.names}).cast(schema)
+        return with_columns(pa.table({name: every[name] for name in schema.names if name in every}), schema).cast(schema)
 
     return {
         "videos": pa.Table.from_pylist([video]).select(VIDEOS.names).cast(VIDEOS),

@@ -1,10 +1,12 @@
 """The stages in order. Adding one is a file beside this and a name here."""
 
-from tasks import detect, estimate, index, publish, shots, suppress, track
+from tasks import detect, estimate, given, index, publish, shots, suppress, track
 from tasks.stage import Stage
 
 PIPELINE: tuple[Stage, ...] = (
     index.STAGE,
+    given.BOXES,
+    given.POSES,
     detect.STAGE,
     estimate.STAGE,
     suppress.STAGE,
@@ -16,7 +18,7 @@ PIPELINE: tuple[Stage, ...] = (
 # Stages of one step share one pass over a video: it is decoded once, and each commits its own artifact. But those that see frames
 # in order, or the whole video, go one after the other.
 STEPS: dict[str, tuple[Stage, ...]] = {
-    "index": (index.STAGE,),
+    "index": (index.STAGE, given.BOXES, given.POSES),
     "networks": (detect.STAGE, estimate.STAGE, suppress.STAGE),
     "track": (shots.STAGE, track.STAGE),
     "publish": (publish.STAGE,),

@@ -74,7 +74,7 @@ def plan_video(
     keys: dict[str, str] = {}
     plan = VideoPlan(store, source, content_sha256, fingerprint, params, keys)
     for stage in PIPELINE:
-        if not stage.is_active(params[stage.name]):
+        if not stage.is_active(params):
             continue
         chosen = params[stage.name].model_dump(mode="json")
         keys[stage.name] = artifact_key(

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from storage.codecs import column, poses_from_table, table_of
+from storage.codecs import column, keypoint_columns, table_of
 from storage.schemas import PERSONS
-from tasks import estimate, index, suppress, track
+from tasks import estimate, given, index, suppress, track
+from tasks.people import survivors
 from tasks.stage import Block, Params, Resources, Stage
-from tkm.skeleton import COCO_17
 
 
 class PublishParams(Params):
@@ -23,18 +23,13 @@ def run(block: Block, params: PublishParams) -> pa.Table:  # noqa: ARG001 - ever
     """One row a tracked person of a block of frames, by frame and track id."""
     tracked = block.inputs["track"]
     kept = block.inputs["suppress"].filter(block.inputs["suppress"]["is_kept"])
-    poses = poses_from_table(track.survivors(block))
+    poses, skeleton = survivors(block)
     track_id = column(tracked, "track_id", np.int64)
     same_rows = np.array_equal(column(tracked, "frame", np.int64), poses.frame) and np.array_equal(
         column(tracked, "detection", np.int64), poses.detection
     )
     if not same_rows:
         raise ValueError("the tables of track and suppress speak of different people; re-run track")
-    joints = {
-        f"{joint}_{axis}": values[:, k]
-        for k, joint in enumerate(COCO_17.keypoints)
-        for axis, values in (("x", poses.xy_px[..., 0]), ("y", poses.xy_px[..., 1]), ("score", poses.score))
-    }
     boxes = dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), poses.box_xyxy_px.T, strict=True))
     rows = table_of(
         PERSONS,
@@ -45,7 +40,8 @@ def run(block: Block, params: PublishParams) -> pa.Table:  # noqa: ARG001 - ever
         box_score=poses.box_score,
         pose_score=kept["pose_score"],
         **boxes,
-        **joints,
+        **keypoint_columns(skeleton, poses.xy_px, poses.score),
+        skeleton=pa.array([skeleton.name] * len(poses), pa.string()),
     )
     return rows.take(np.lexsort((track_id, poses.frame)))
 
@@ -89,8 +85,8 @@ STAGE = Stage(
     "publish",
     run,
     PublishParams,
-    inputs=(index.STAGE, estimate.STAGE, suppress.STAGE, track.STAGE),
+    inputs=(index.STAGE, given.POSES, estimate.STAGE, suppress.STAGE, track.STAGE),
     output=PERSONS,
     resources=Resources(cpus=1),
-    version=1,
+    version=2,
 )

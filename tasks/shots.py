@@ -101,5 +101,5 @@ STAGE = Stage(
     version=1,
     images=True,
     whole=True,
-    is_active=lambda params: params.split,
+    is_active=lambda params: params["shots"].split,
 )

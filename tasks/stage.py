@@ -61,8 +61,9 @@ class Block:
 class Stage:
     """A step from tables to a table.
 
-    run         sees one of three shapes, by what the stage looks at:
-                the root stage             run(source, params) -> table
+    run         sees one of these shapes, by what the stage looks at:
+                the root stage             run(source, info, params) -> table, info what is known of the video's frames
+                rows of a file             run(rows, frames, params) -> table, frames (T,) int64 the sampled ones
                 a frame by itself          run(block, params) -> table
                 frames in order            run(block, params, state) -> (table, state), state a small table, None at first
                 the whole video            run(frames, images, params) -> table, frames (T,) int64 the sampled ones, images an
@@ -73,8 +74,10 @@ class Stage:
     images      whether it looks at pixels
     in_order    whether it carries state from frame to frame
     whole       whether it sees the whole video at once, frames that are not sampled too
+    given       whether it takes rows that a user gave (storage.given), whose digest is its parameter `sha256`
     weights     names in tkm.weights of the networks it runs
-    is_active   whether a run with these parameters has the stage at all; where not, it has no key, and its takers go without it
+    is_active   whether a run with these parameters, by stage name, has the stage at all; where not, it has no key, and its
+                takers go without it
     """
 
     name: str
@@ -87,8 +90,9 @@ class Stage:
     images: bool = False
     in_order: bool = False
     whole: bool = False
+    given: bool = False
     weights: tuple[str, ...] = field(default=())
-    is_active: Callable[[Any], bool] = lambda params: True  # noqa: ARG005 - every stage's takes its params
+    is_active: Callable[[Mapping[str, Any]], bool] = lambda params: True  # noqa: ARG005 - every stage's takes the params
 
     def checked(self, table: pa.Table) -> pa.Table:
         """The table, if it has the stage's schema; TypeError naming stage and difference otherwise."""

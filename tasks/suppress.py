@@ -7,9 +7,10 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import Field
 
-from storage.codecs import poses_from_table, table_of
+from storage.codecs import table_of
 from storage.schemas import SURVIVORS
-from tasks import estimate
+from tasks import estimate, given
+from tasks.people import poses_of
 from tasks.stage import Block, Params, Resources, Stage
 from tkm.suppression import box_nms, pose_nms
 
@@ -27,7 +28,7 @@ class SuppressParams(Params):
 
 def run(block: Block, params: SuppressParams) -> pa.Table:
     """For every detection of a block of frames, whether it is kept."""
-    poses = poses_from_table(block.inputs["estimate"])
+    poses, _ = poses_of(block)
     is_scored = poses.pose_score >= params.min_pose_score
     scored = poses.take(is_scored)
     is_kept = is_scored.copy()
@@ -46,7 +47,7 @@ STAGE = Stage(
     "suppress",
     run,
     SuppressParams,
-    inputs=(estimate.STAGE,),
+    inputs=(given.POSES, estimate.STAGE),
     output=SURVIVORS,
     resources=Resources(cpus=1),
     version=1,

@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from storage.codecs import column, poses_from_table, table_of, tracker_state_from_table, tracker_state_to_table
-from storage.schemas import TRACKED, K
-from tasks import estimate, shots, suppress
+from storage.codecs import column, table_of, tracker_state_from_table, tracker_state_to_table
+from storage.schemas import TRACKED
+from tasks import estimate, given, shots, suppress
+from tasks.people import survivors
 from tasks.stage import Block, Params, Resources, Stage
 from tkm.similarity import Measure
 from tkm.tracking import TrackerState, track
@@ -21,17 +22,12 @@ class TrackParams(Params):
     iou_gate: float = Field(0.1, ge=0, le=1, description="boxes that overlap less are never the same person (Eq. 5)")
 
 
-def survivors(block: Block) -> pa.Table:
-    """Rows of estimate's table that suppress keeps."""
-    return block.inputs["estimate"].filter(block.inputs["suppress"]["is_kept"])
-
-
 def run(block: Block, params: TrackParams, state: pa.Table | None) -> tuple[pa.Table, pa.Table]:
     """Track ids of the survivors of a block of frames, and what the next block needs to go on."""
-    poses = poses_from_table(survivors(block))
-    before = TrackerState.start(K) if state is None else tracker_state_from_table(state)
+    poses, skeleton = survivors(block)
+    before = TrackerState.start(len(skeleton.keypoints)) if state is None else tracker_state_from_table(state)
     is_cut = column(block.inputs["shots"], "is_first", np.bool_) if "shots" in block.inputs else None
-    track_id, after = track(poses, block.frames, before, params.similarity, params.iou_gate, is_cut)
+    track_id, after = track(poses, block.frames, before, params.similarity, params.iou_gate, is_cut, skeleton.oks_sigmas)
     table = table_of(TRACKED, frame=poses.frame, detection=poses.detection, track_id=track_id)
     return table, tracker_state_to_table(after)
 
@@ -40,7 +36,7 @@ STAGE = Stage(
     "track",
     run,
     TrackParams,
-    inputs=(shots.STAGE, estimate.STAGE, suppress.STAGE),
+    inputs=(shots.STAGE, given.POSES, estimate.STAGE, suppress.STAGE),
     output=TRACKED,
     resources=Resources(cpus=1),
     version=1,

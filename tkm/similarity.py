@@ -40,13 +40,13 @@ def iou(a_xyxy_px: Float, b_xyxy_px: Float) -> Float:
 def oks(a_xy_px: Float, b_xy_px: Float, a_area_px2: Float, b_area_px2: Float, sigmas: Float) -> Float:
     """Object keypoint similarity of two sets of predicted poses, as COCO defines it against truth.
 
-    The mean over all K keypoints of exp(-d^2 / (2 s^2 (2 sigma_k)^2)). Between two predictions neither is the truth, so
-    s^2 is the mean of both boxes' areas, and no keypoint is left out for a low score. This is the pose similarity of
-    the paper's reference [28] (Xiao et al. 2018, "Simple Baselines for Human Pose Estimation and Tracking") without its
-    optical flow.
+    The mean over the keypoints that both have (all K of estimated poses) of exp(-d^2 / (2 s^2 (2 sigma_k)^2)). Between
+    two predictions neither is the truth, so s^2 is the mean of both boxes' areas, and no keypoint is left out for a low score.
+    This is the pose similarity of the paper's reference [28] (Xiao et al. 2018, "Simple Baselines for Human Pose Estimation
+    and Tracking") without its optical flow.
 
     Args: a_xy_px (P, K, 2), b_xy_px (Q, K, 2), a_area_px2 (P,), b_area_px2 (Q,), sigmas (K,), all float32.
-    Returns: (P, Q) float32 in [0, 1]; 0 where neither box has area.
+    Returns: (P, Q) float32 in [0, 1]; 0 where neither box has area, or the poses share no keypoint.
     Raises: ValueError where the poses' keypoints are not K.
     """
     if a_xy_px.shape[1:] != (len(sigmas), 2) or b_xy_px.shape[1:] != (len(sigmas), 2):
@@ -56,7 +56,9 @@ def oks(a_xy_px: Float, b_xy_px: Float, a_area_px2: Float, b_area_px2: Float, si
     distance_px2 = np.square(a_xy_px[:, None].astype(np.float64) - b_xy_px[None, :]).sum(axis=-1)
     scale_px2 = (a_area_px2[:, None].astype(np.float64) + b_area_px2[None, :]) / 2
     spread_px2 = 2 * np.maximum(scale_px2, 1e-9)[..., None] * np.square(2 * sigmas.astype(np.float64))
-    similarity = np.exp(-distance_px2 / spread_px2).mean(axis=-1)
+    both_have = ~np.isnan(distance_px2)
+    closeness = np.where(both_have, np.exp(-distance_px2 / spread_px2), 0)
+    similarity = closeness.sum(axis=-1) / np.maximum(both_have.sum(axis=-1), 1)
     return np.where(scale_px2 > 0, similarity, 0).astype(np.float32)
 
 

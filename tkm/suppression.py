@@ -38,9 +38,9 @@ def pose_nms(poses: PoseSet, distance_factor: float = 0.1, share: float = 0.5) -
     """Drop a pose that is the same person as a kept, better pose of its frame (pNMS, choice 14 of docs/method.md).
 
     Two keypoints of one kind coincide when they are closer than distance_factor x sqrt(box area), of the smaller of the
-    two boxes, so that a small person before a large one stays. Two poses are one person when more than `share` of all K
-    keypoints coincide, whatever their scores. The pose of the higher box score x mean keypoint score stays, among
-    equals the lower detection number.
+    two boxes, so that a small person before a large one stays. Two poses are one person when more than `share` of the
+    keypoints that both have (all K of estimated poses) coincide, whatever their scores. The pose of the higher
+    box score x mean keypoint score stays, among equals the lower detection number.
 
     Args: poses, P rows in any order.
     Returns: (P,) bool, the rows to keep.
@@ -50,13 +50,13 @@ def pose_nms(poses: PoseSet, distance_factor: float = 0.1, share: float = 0.5) -
         raise ValueError(f"distance_factor must be at least 0, not {distance_factor}")
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in [0, 1], not {share}")
-    K = poses.xy_px.shape[1]
     area_px2 = box_area(poses.box_xyxy_px)
 
     def similar(better: Int, worse: Int) -> Keep:
         distance_px2 = np.square(poses.xy_px[better] - poses.xy_px[worse]).sum(axis=-1)
         reach_px2 = distance_factor**2 * np.minimum(area_px2[better], area_px2[worse])
-        one_person: Keep = (distance_px2 < reach_px2[:, None]).sum(axis=-1) > share * K
+        both_have = (~np.isnan(distance_px2)).sum(axis=-1)
+        one_person: Keep = (distance_px2 < reach_px2[:, None]).sum(axis=-1) > share * both_have
         return one_person
 
     return _suppress(poses.frame, poses.detection, poses.pose_score, similar)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from tkm.similarity import Measure, pose_similarity
+from tkm.skeleton import COCO_17
 from tkm.types import Bool, Float, Int, PoseSet
 
 
@@ -67,6 +68,7 @@ def track(
     measure: Measure = "iou",
     iou_gate: float = 0.1,
     is_cut: Bool | None = None,
+    sigmas: Float = COCO_17.oks_sigmas,
 ) -> tuple[Int, TrackerState]:
     """Give every pose the id of its track: that of the person matched in the sampled frame before, else a new one.
 
@@ -82,6 +84,7 @@ def track(
         measure: similarity of two people, see `pose_similarity`.
         iou_gate: people whose boxes overlap less are never matched.
         is_cut: (T,) bool, beside `frames`: a shot begins here, and nobody is matched with the frame before; None for no cuts.
+        sigmas: (K,) float32, of the poses' skeleton, for `oks`.
     Returns: (P,) int64 track ids, row for row beside poses, and the state for the next chunk.
     Raises: ValueError where frames do not rise beyond the last one seen, a pose belongs to none of them, or is_cut differs
         from them in shape.
@@ -104,7 +107,7 @@ def track(
         now = poses.take(rows)
         ids = np.full(len(rows), -1, np.int64)
         if len(rows) and len(before) and not cut:
-            matched, matched_before = match(pose_similarity(measure, now, before, iou_gate))
+            matched, matched_before = match(pose_similarity(measure, now, before, iou_gate, sigmas))
             ids[matched] = ids_before[matched_before]
         new = ids < 0
         ids[new] = next_track_id + np.arange(new.sum())

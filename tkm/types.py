@@ -71,8 +71,8 @@ class PoseSet:
     detection     (P,) int64, number of the detection in its frame
     box_xyxy_px   (P, 4) float32, the detection's box in pixels of the original frame
     box_score     (P,) float32, in [0, 1]
-    xy_px         (P, K, 2) float32, in pixels of the original frame
-    score         (P, K) float32, heatmap response of each keypoint, in [0, 1]
+    xy_px         (P, K, 2) float32, in pixels of the original frame; NaN where a keypoint is not given, as in poses from a file
+    score         (P, K) float32, heatmap response of each keypoint, in [0, 1]; NaN likewise
     """
 
     frame: Int
@@ -96,8 +96,12 @@ class PoseSet:
 
     @property
     def pose_score(self) -> Float:
-        """(P,) float32: box score times mean keypoint score, what suppression ranks by (choice 14 of docs/method.md)."""
-        product: Float = self.box_score * self.score.mean(axis=1)
+        """(P,) float32: box score times mean score of the given keypoints, which suppression ranks by (choice 14 of
+        docs/method.md); 0 without any.
+        """
+        is_given = ~np.isnan(self.score)
+        total = np.where(is_given, self.score, 0).sum(axis=1)
+        product: Float = self.box_score * (total / np.maximum(is_given.sum(axis=1), 1).astype(np.float32))
         return product
 
     def take(self, index: NDArray[np.generic]) -> PoseSet:

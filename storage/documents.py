@@ -1,0 +1,90 @@
+"""Annotation files as users name them: a file, a folder of them, or a glob, wherever fsspec reaches."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+from tkm.datasets.errors import DatasetError
+
+from storage import s3
+from storage.given import sequences_from_table
+from storage.parquet import read_parquet
+from storage.sources import InputError, canonical_uri, open_input
+from tkm.datasets import files
+from tkm.datasets.sequence import Sequence
+
+SUFFIXES = (".json", ".parquet")
+
+
+def find_documents(address: str, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
+    """Addresses, sorted, of the annotation files that `address` names; of a folder those right in it and below it.
+
+    Raises InputError where there are none.
+    """
+    wanted = " or ".join(suffixes)
+    if not address.strip():
+        raise InputError(f"the address of the annotation files is empty; give a {wanted} file, a folder of them, or a glob")
+    fs, path = open_input(address)
+    if s3.is_s3(address):
+        try:
+            s3.reach(address)
+        except s3.S3Error as error:
+            raise InputError(f"{address}: {error}") from None
+    fs.invalidate_cache()
+    if fs.isdir(path):
+        found = [name for name in fs.find(path) if _suffix(name) in suffixes and not _is_hidden(name[len(path) :])]
+        if not found:
+            raise InputError(f"{address}: this folder holds no {wanted} file")
+    elif fs.exists(path):
+        found = [path]
+        if _suffix(path) not in suffixes:
+            raise InputError(f"{address}: not a {wanted} file")
+    elif any(character in path for character in "*?["):
+        found = [name for name in fs.glob(path) if _suffix(name) in suffixes]
+        if not found:
+            raise InputError(f"{address}: no {wanted} file matches this pattern; quote it so that the shell leaves it alone")
+    else:
+        raise InputError(f"{address}: no such file or folder; give a {wanted} file, a folder of them, or a glob")
+    return sorted(canonical_uri(fs, name) for name in found)
+
+
+def read_document(uri: str) -> bytes:
+    """All bytes of an annotation file. OSError where it cannot be read."""
+    fs, path = open_input(uri)
+    return bytes(fs.cat_file(path))
+
+
+def read_annotations(uri: str) -> tuple[Sequence, ...] | list[Any]:
+    """The videos that an annotation file tells of: PoseTrack 2017 or 2018, COCO keypoints, or Parquet.
+
+    Of results in COCO's form, a JSON list that knows pictures by number only, its rows as they are.
+    Raises InputError, which names file and field, where it cannot be understood, OSError where it cannot be read.
+    """
+    data = read_document(uri)
+    if _suffix(uri) == ".parquet":
+        try:
+            table = read_parquet(data)
+        except pa.ArrowException as error:
+            raise InputError(f"{uri} is not a Parquet file, or is damaged: {error}") from None
+        return sequences_from_table(table, stem(uri), uri)
+    try:
+        document = files.parse_json(data, uri)
+        return document if isinstance(document, list) else files.read_document(document, stem(uri))
+    except DatasetError as error:
+        raise InputError(f"{uri}: {error}") from None
+
+
+def stem(uri: str) -> str:
+    """Name of a file or folder without its suffix: what files of one video have in common."""
+    name = PurePosixPath(uri).name
+    return name[: -len(_suffix(name))] if _suffix(name) in SUFFIXES else name
+
+
+def _suffix(path: str) -> str:
+    return PurePosixPath(path).suffix.lower()
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))

@@ -1,0 +1,223 @@
+"""What a user gives in place of our networks' results: boxes or poses of one video, kept under given/ of a store by their digest.
+
+Workers never see the client's disk, so a run uploads what is given before anything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from storage.artifacts import DamagedArtifactError
+from storage.codecs import column, keypoint_columns, skeleton_of_table, table_of
+from storage.parquet import parquet_bytes, read_parquet
+from storage.schemas import DETECTIONS, GIVEN_POSES, TRUTH_KEYPOINTS
+from storage.sources import InputError
+from storage.store import Store
+from storage.video import IMAGES_FPS, VideoInfo
+from tkm.datasets.sequence import Double, People, Sequence
+from tkm.skeleton import COCO_17, POSETRACK_15, Skeleton
+
+Kind = Literal["boxes", "poses"]
+_BOX = ("box_x1", "box_y1", "box_x2", "box_y2")
+_SMALLEST_PX = 1.0  # as in detect: a box without a pixel has no crop
+
+
+@dataclass(frozen=True)
+class Given:
+    """Rows of one video as they are kept: their kind, table and number of frames, None where the file does not tell it."""
+
+    kind: Kind
+    table: pa.Table
+    frames: int | None
+
+
+def kind_of(people: People) -> Kind:
+    """`poses` where anybody has a keypoint, else `boxes`."""
+    return "poses" if not np.isnan(people.xy_px).all() else "boxes"
+
+
+def given_of(sequence: Sequence, kind: Kind, frames: int | None) -> Given:
+    """Table `detections` (boxes) or `given_poses` (poses) of what a file tells, people of a frame numbered by falling score.
+
+    A score that is not given is 1. The box of a pose without one is that of its keypoints. Boxes without any pixel, and
+    poses without any keypoint, are left out.
+    """
+    people = sequence.people
+    xy_px = people.xy_px
+    box = _boxes(people) if kind == "poses" else people.box_xyxy_px
+    with np.errstate(invalid="ignore"):
+        solid = (box[:, 2:] - box[:, :2] >= _SMALLEST_PX).all(axis=1)
+    keep = ~np.isnan(xy_px).any(axis=2).all(axis=1) if kind == "poses" else solid
+    score = np.where(np.isnan(people.score), 1, people.score)
+    order = np.lexsort((np.arange(len(people)), -score, people.frame))
+    order = order[keep[order]]
+    frame = people.frame[order]
+    own = {
+        "frame": frame,
+        "detection": np.arange(len(frame)) - np.searchsorted(frame, frame),
+        "box_score": score[order].astype(np.float32),
+        **{name: box[order, side].astype(np.float32) for side, name in enumerate(_BOX)},
+    }
+    if kind == "boxes":
+        return Given(kind, table_of(DETECTIONS, **own), frames)
+    is_given = ~np.isnan(xy_px).any(axis=2)
+    keypoint_score = np.where(is_given & np.isnan(people.keypoint_score), 1, people.keypoint_score)
+    joints = keypoint_columns(sequence.skeleton, xy_px[order], np.where(is_given, keypoint_score, np.nan)[order])
+    names = pa.array([sequence.skeleton.name] * len(frame), pa.string())
+    return Given(kind, table_of(GIVEN_POSES, **own, **joints, skeleton=names), frames)
+
+
+def _boxes(people: People) -> Double:
+    """(P, 4) boxes, those of the keypoints where there are none."""
+    given = ~np.isnan(people.xy_px)
+    low = np.where(given, people.xy_px, np.inf).min(axis=1)
+    high = np.where(given, people.xy_px, -np.inf).max(axis=1)
+    return np.where(np.isnan(people.box_xyxy_px), np.concatenate([low, high], axis=1), people.box_xyxy_px)
+
+
+def sequences_from_table(table: pa.Table, name: str, where: str) -> tuple[Sequence, ...]:
+    """Videos of a table with the columns `frame`, `box_x1` ... `box_y2` and, where there are some, `video`, `video_frames`,
+    `track_id`, `box_score` and keypoints as `poses` has them (`nose_x`, `nose_y`, `nose_score`). All rows are of one
+    skeleton, whose name `skeleton` or else the columns tell.
+
+    Args: name, of the one video where there is no column `video`; where, the file's address, for errors.
+    Raises: InputError for a column that is missing, of the wrong type, or holds what cannot be.
+    """
+    try:
+        return _sequences(table, name)
+    except (ValueError, TypeError, pa.ArrowException) as error:
+        raise InputError(f"{where}: cannot be read as detections: {error}") from error
+
+
+def _sequences(table: pa.Table, name: str) -> tuple[Sequence, ...]:
+    has = set(table.column_names)
+    if missing := [column for column in ("frame", *_BOX) if column not in has and not (column in _BOX and _joints(has))]:
+        raise ValueError(f"it has no column {', '.join(missing)}")
+    skeleton = skeleton_of_table(table) if "skeleton" in has else _skeleton(has)
+    P = table.num_rows
+    frame = column(table, "frame", np.int64)
+    if P and frame.min() < 0:
+        raise ValueError(f"frame {frame.min()} is below 0; frames count from 0")
+    video = table["video"].cast(pa.string()) if "video" in has else pa.chunked_array([pa.array([name] * P, pa.string())])
+    own = [joint for joint in skeleton.keypoints if f"{joint}_x" in has]
+    xy_px, keypoint_score = (np.full((P, len(skeleton.keypoints), *more), np.nan) for more in ((2,), ()))
+    for joint in own:
+        k = skeleton.keypoints.index(joint)
+        for axis, side in (("x", 0), ("y", 1)):
+            xy_px[:, k, side] = column(table, f"{joint}_{axis}", np.float64)
+        if f"{joint}_score" in has:
+            keypoint_score[:, k] = column(table, f"{joint}_score", np.float64)
+    nothing = np.full(P, np.nan)
+    people = People(
+        frame=frame,
+        track_id=column(table, "track_id", np.int64) if "track_id" in has else np.full(P, -1),
+        score=column(table, "box_score", np.float64) if "box_score" in has else nothing,
+        box_xyxy_px=np.stack([column(table, side, np.float64) if side in has else nothing for side in _BOX], axis=1),
+        head_xyxy_px=np.full((P, 4), np.nan),
+        area_px2=nothing,
+        is_crowd=np.zeros(P, np.bool_),
+        xy_px=xy_px,
+        keypoint_score=keypoint_score,
+        visibility=np.full(xy_px.shape[:2], -1, np.int8),
+    )
+    lengths = column(table, "video_frames", np.int64) if "video_frames" in has else None
+    names = np.asarray(video.to_pylist(), np.str_)
+    return tuple(_sequence(one, names == one, people, lengths, skeleton) for one in sorted(set(names.tolist())))
+
+
+def _sequence(
+    name: str, rows: NDArray[np.bool_], people: People, lengths: NDArray[np.int64] | None, skeleton: Skeleton
+) -> Sequence:
+    order = np.flatnonzero(rows)[np.argsort(people.frame[rows], kind="stable")]
+    mine = People(**{field.name: getattr(people, field.name)[order] for field in fields(People)})
+    T = int(mine.frame[-1]) + 1
+    if lengths is not None:
+        told = sorted(set(lengths[order].tolist()))
+        if len(told) > 1 or told[0] < T:
+            raise ValueError(f"video {name}: video_frames must be one number above all frames, not {told}")
+        T = told[0]
+    return Sequence(
+        name, skeleton, ("",) * T, np.full(T, -1), np.ones(T, np.bool_), np.zeros((T, 2), np.int64), ((),) * T, mine
+    )
+
+
+def _joints(columns: set[str]) -> list[str]:
+    return [joint for joint in TRUTH_KEYPOINTS if f"{joint}_x" in columns and f"{joint}_y" in columns]
+
+
+def _skeleton(columns: set[str]) -> Skeleton:
+    """The skeleton that has all keypoints which there are columns for, COCO's where there are none."""
+    joints = set(_joints(columns))
+    for skeleton in (COCO_17, POSETRACK_15):
+        if joints <= set(skeleton.keypoints):
+            return skeleton
+    raise ValueError(f"no skeleton has all of its keypoints {', '.join(sorted(joints))}; name one in a column `skeleton`")
+
+
+def write_given(
+    store: Store | None, given: Given, *, frame_names: Listed[str] = (), size_px: tuple[int, int] = (0, 0)
+) -> str:
+    """Keep rows in a store, where one is given; their digest. For poses without pictures also frames' names and size."""
+    facts = {
+        "kind": given.kind,
+        "frames": json.dumps(given.frames),
+        "frame_names": json.dumps(list(frame_names)),
+        "size_px": json.dumps(size_px),
+    }
+    data = parquet_bytes(given.table.replace_schema_metadata(facts))
+    sha256 = hashlib.sha256(data).hexdigest()
+    if store is not None:
+        store.create(_name(sha256), data)
+    return sha256
+
+
+def read_given(store: Store, sha256: str) -> pa.Table:
+    """Rows of that digest, with the facts of `write_given` in their metadata.
+
+    DamagedArtifactError where they are gone or are not what was written.
+    """
+    try:
+        data = store.read(_name(sha256))
+    except FileNotFoundError:
+        data = b""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        store.delete(_name(sha256))
+        raise DamagedArtifactError(f"{_name(sha256)} is damaged or missing; run `tkm annotate --detections` with its file again")
+    return read_parquet(data)
+
+
+def given_frames(table: pa.Table) -> int | None:
+    """Number of frames that the file told of, None where it did not."""
+    frames: int | None = json.loads(table.schema.metadata[b"frames"])
+    return frames
+
+
+def given_frame_names(table: pa.Table) -> list[str]:
+    """Names of the frames' pictures, as the file has them; empty where it has none."""
+    names: list[str] = json.loads(table.schema.metadata[b"frame_names"])
+    return names
+
+
+def given_info(table: pa.Table) -> VideoInfo:
+    """Frames of a video that is known by its poses alone: as of a folder of pictures, every one a key frame."""
+    frames = given_frames(table) or 0
+    width_px, height_px = json.loads(table.schema.metadata[b"size_px"])
+    pts_ns: NDArray[np.int64] = np.arange(frames, dtype=np.int64) * 10**9 // IMAGES_FPS
+    return VideoInfo(width_px, height_px, 0, "none", pts_ns, np.ones(frames, np.bool_))
+
+
+def last_frame(table: pa.Table) -> int:
+    """The highest frame that has rows, -1 where none has."""
+    return int(column(table, "frame", np.int64).max(initial=-1))
+
+
+def _name(sha256: str) -> str:
+    return f"given/{sha256}.parquet"
