@@ -82,19 +82,18 @@ def mota_counts(frames: Frames, protocol: Protocol) -> MotaCounts:
     return MotaCounts(objects, objects - found, predictions - found, switches, found - switches, distance)
 
 
-def mota(counts: MotaCounts) -> MotaScores:
-    """Scores of each joint: MOTA is 1 - (misses + switches + false positives) / objects, MOTP 1 - the mean distance of matches.
+def mota(objects: Int, misses: Int, false_positives: Int, switches: Int, matches: Int, distance: Double) -> MotaScores:
+    """Scores from the counts that MotaCounts has, of any leading axes before the joints: (..., J).
 
-    Undefined ones are NaN, but the MOTP of a joint without matches is 0, as in the evaluator, unless no joint has anything.
+    MOTA is 1 - (misses + switches + false positives) / objects, MOTP 1 - the mean distance of matches and switches. Undefined
+    ones are NaN, but the MOTP of a joint without matches is 0, as in the evaluator, unless no joint has anything.
     """
-    found = counts.matches + counts.switches
-    detections = found + counts.false_positives
-    wrong = counts.misses + counts.switches + counts.false_positives
-    motp = np.where(found > 0, 1 - _share(counts.distance, found), 0.0 if (counts.objects + detections).any() else np.nan)
-    return MotaScores(
-        100 * (1 - _share(wrong, counts.objects)), 100 * motp,
-        100 * _share(found, detections), 100 * _share(found, counts.objects),
-    )  # fmt: skip
+    found = matches + switches
+    detections = found + false_positives
+    has_points = (objects + detections).any(axis=-1, keepdims=True)
+    motp = np.where(found > 0, 1 - _share(distance, found), np.where(has_points, 0.0, np.nan))
+    mota = 1 - _share(misses + switches + false_positives, objects)
+    return MotaScores(100 * mota, 100 * motp, 100 * _share(found, detections), 100 * _share(found, objects))
 
 
 def _share(part: Int | Double, whole: Int) -> Double:

@@ -117,7 +117,7 @@ def _joined(videos: Rows[OksEvaluations], field: str) -> NDArray[Any]:
 
 def _true_people(truth: Sequence) -> Iterator[dict[str, Any]]:
     people = truth.people
-    given: Bool = np.isfinite(people.xy_px).all(axis=-1)
+    given = np.isfinite(people.xy_px.sum(axis=-1))
     visibility = np.where(given, np.where(people.visibility < 0, 2, people.visibility), 0)
     box_xyxy_px = _box_xyxy_px(people, given)
     size_px = box_xyxy_px[:, 2:] - box_xyxy_px[:, :2]
@@ -135,7 +135,7 @@ def _true_people(truth: Sequence) -> Iterator[dict[str, Any]]:
 
 def _predicted_people(prediction: Sequence) -> Iterator[dict[str, Any]]:
     people = prediction.people
-    given: Bool = np.isfinite(people.xy_px).all(axis=-1)
+    given = np.isfinite(people.xy_px.sum(axis=-1))
     # COCO's own area of a predicted pose: of the box of all its keypoints, those at (0, 0) included.
     xy_px = np.where(given[..., None], people.xy_px, 0)
     area_px2 = np.ptp(xy_px, axis=1).prod(axis=1)
@@ -176,7 +176,7 @@ def _box_xyxy_px(people: People, given: Bool) -> Double:
     low = people.xy_px.min(axis=1, where=given[..., None], initial=np.inf)
     high = people.xy_px.max(axis=1, where=given[..., None], initial=-np.inf)
     of_keypoints = np.where(given.any(axis=1)[:, None], np.concatenate([low, high], axis=1), 0)
-    has_box = np.isfinite(people.box_xyxy_px).all(axis=1)
+    has_box = np.isfinite(people.box_xyxy_px.sum(axis=1))
     return np.where(has_box[:, None], people.box_xyxy_px, of_keypoints)
 
 
