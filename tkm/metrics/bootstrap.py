@@ -21,7 +21,7 @@ from tkm.metrics.mota import mota
 from tkm.metrics.scores import VideoScores, check_comparable, values_of
 from tkm.types import Bool, Int
 
-_BLOCK = 2**21  # weights of points held at a time: 16 MiB an array
+_BLOCK = 2**16  # weights of points worked on at a time, few enough for a processor's cache
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,13 @@ def _average_precision(videos: Sequence[VideoScores], weights: Int, true_points:
         rows = max(1, _BLOCK // max(1, len(is_hit)))
         for first in range(0, len(weights), rows):
             block = slice(first, first + rows)
-            area = _area(weights[block][:, video], is_hit)
+            area = _area(weights[block].astype(np.float64)[:, video], is_hit)
             found = true_points[block, joint] > 0
             scores[block, joint][found] = 100 * area[found] / true_points[block, joint][found]
     return scores
 
 
-def _area(weight: Int, is_hit: Bool) -> Double:
+def _area(weight: Double, is_hit: Bool) -> Double:
     """(R,) float64, hits times the envelope of precision, of points by falling score that count weight (R, D) times each."""
     hit = weight * is_hit
     precision = np.cumsum(hit, axis=1) / np.maximum(1, np.cumsum(weight, axis=1))

@@ -175,9 +175,11 @@ def _box_xyxy_px(people: People, given: Bool) -> Double:
     """(P, 4) float64, the file's boxes; where it has none the box of the given keypoints, or one at (0, 0) without extent."""
     low = people.xy_px.min(axis=1, where=given[..., None], initial=np.inf)
     high = people.xy_px.max(axis=1, where=given[..., None], initial=-np.inf)
-    of_keypoints = np.where(given.any(axis=1)[:, None], np.concatenate([low, high], axis=1), 0)
+    box_xyxy_px = np.concatenate([low, high], axis=1)
+    box_xyxy_px[~given.any(axis=1)] = 0
     has_box = np.isfinite(people.box_xyxy_px.sum(axis=1))
-    return np.where(has_box[:, None], people.box_xyxy_px, of_keypoints)
+    box_xyxy_px[has_box] = people.box_xyxy_px[has_box]
+    return box_xyxy_px
 
 
 def _flat(xy_px: Double, visibility: NDArray[Any]) -> list[float]:
