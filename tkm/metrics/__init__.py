@@ -1,0 +1,1 @@
+"""How well predicted people and their tracks agree with annotated ones."""
