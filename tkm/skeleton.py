@@ -1,12 +1,20 @@
-"""Which keypoints a pose has, how they are joined, and how exactly people place them."""
+"""Which keypoints a pose has, how they are joined, how exactly people place them, and how one set becomes another.
+
+Shape legend: P people, K keypoints of the source, J keypoints of the target.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing import TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tkm.types import Float
+
+Real = TypeVar("Real", np.float32, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,3 +121,64 @@ def skeleton_of(name: str) -> Skeleton:
         if skeleton.name == name:
             return skeleton
     raise ValueError(f"there is no skeleton {name!r}, only {', '.join(skeleton.name for skeleton in SKELETONS)}")
+
+
+# Neck and head top lie on the line from the middle of the shoulders through the middle of the face, at these shares of the way
+# there. docs/datasets.md tells how well that does.
+NECK_SHARE, HEAD_TOP_SHARE = 0.5, 1.6
+_SHOULDERS, _HIPS = ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")
+_FACE = (("left_ear", "right_ear"), ("left_eye", "right_eye"), ("nose",))
+
+
+def convert(
+    xy: NDArray[Real], score: NDArray[Real], source: Skeleton, target: Skeleton
+) -> tuple[NDArray[Real], NDArray[Real]]:
+    """Poses of one skeleton as poses of another, keypoint by keypoint of the same name.
+
+    A keypoint that the source does not have by name is derived where there is a rule, and NaN elsewhere: pelvis and thorax are
+    the middles of both hips and both shoulders; neck and head top lie on the line from the middle of the shoulders through the
+    middle of the face, which is the mean of the middle of the ears, the middle of the eyes, and the nose. Of shoulders and face
+    some point must be given; one of a pair stands for its middle. The score of a derived keypoint is the mean of those of its
+    two ends, each the mean of what it rests on.
+
+    Args: xy (P, K, 2), NaN where not given, in any unit; score (P, K); both float32 or both float64.
+    Returns: (P, J, 2) and (P, J) of the same dtype.
+    Raises: ValueError for shapes that are not the source's.
+    """
+    K = len(source.keypoints)
+    if xy.shape != (len(xy), K, 2) or score.shape != xy.shape[:2]:
+        raise ValueError(f"xy and score must be (P, {K}, 2) and (P, {K}) for {source.name}, not {xy.shape} and {score.shape}")
+    # Position and score side by side: what is averaged is averaged in both.
+    given = np.concatenate([xy, score[..., None]], axis=2)
+    given[np.isnan(xy).any(axis=2)] = np.nan
+    by_name = {name: given[:, k] for k, name in enumerate(source.keypoints)}
+    derived = _derived(by_name)
+    nothing = np.full((len(xy), 3), np.nan, xy.dtype)
+    found = np.stack([by_name.get(name, derived.get(name, nothing)) for name in target.keypoints], axis=1)
+    return found[..., :2], found[..., 2]
+
+
+def _derived(by_name: dict[str, NDArray[Real]]) -> dict[str, NDArray[Real]]:
+    """What can be derived from the source's keypoints, each (P, 3): x, y, score."""
+    derived = {}
+    for name, pair in (("pelvis", _HIPS), ("thorax", _SHOULDERS)):
+        if all(side in by_name for side in pair):
+            derived[name] = (by_name[pair[0]] + by_name[pair[1]]) / 2
+    face = [middle for names in _FACE if (middle := _mean([by_name[name] for name in names if name in by_name])) is not None]
+    shoulders, middle = _mean([by_name[name] for name in _SHOULDERS if name in by_name]), _mean(face)
+    if shoulders is not None and middle is not None:
+        for name, share in (("neck", NECK_SHARE), ("head_top", HEAD_TOP_SHARE)):
+            derived[name] = shoulders + share * (middle - shoulders)
+            derived[name][:, 2] = (shoulders[:, 2] + middle[:, 2]) / 2
+    return derived
+
+
+def _mean(points: list[NDArray[Real]]) -> NDArray[Real] | None:
+    """(P, 3), each row the mean of those points that are given there, NaN where none is; None for no points."""
+    if not points:
+        return None
+    stacked = np.stack(points)
+    is_given = ~np.isnan(stacked[..., :1])
+    count = is_given.sum(axis=0)
+    total = np.where(is_given, stacked, 0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(stacked.dtype)

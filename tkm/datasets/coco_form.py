@@ -83,6 +83,22 @@ def folder_of(file_name: str) -> str:
     return file_name.replace("\\", "/").rpartition("/")[0]
 
 
+def by_video(images: Entries, name: str) -> dict[str, list[int]]:
+    """Numbers of the images of each video, in the order of the file, by the video's name.
+
+    Images of one folder and one `vid_id` or `video_id` are one video, called as the folder; those without either make one that
+    is called `name`. Folders of the same name, of a training and a validation set, say, go by their whole paths.
+    """
+    found: dict[tuple[str, str], list[int]] = {}
+    for n, (image, file_name) in enumerate(zip(images.objects, images.texts("file_name"), strict=True)):
+        video = image.get("vid_id", image.get("video_id"))
+        found.setdefault((folder_of(file_name), "" if video is None else str(video)), []).append(n)
+    short = [folder.rpartition("/")[2] or video or name for folder, video in found]
+    whole = ["/".join(part for part in key if part) or name for key in found]
+    names = [path if short.count(brief) > 1 else brief for brief, path in zip(short, whole, strict=True)]
+    return dict(zip(names, found.values(), strict=True))
+
+
 def xy_of(triples: Double, is_given: NDArray[np.bool_]) -> tuple[Double, NDArray[np.int8]]:
     """Positions, NaN where not given, and visibility, of (P, K, 3) numbers of a file.
 

@@ -16,7 +16,7 @@ from tkm.datasets.boxes import xyxy_to_xywh
 from tkm.datasets.coco_form import (
     HEAD_BOTTOM,
     Layout,
-    folder_of,
+    by_video,
     list_images,
     optional,
     person_category,
@@ -42,13 +42,24 @@ def read(document: Any, name: str) -> Sequence:
     Args: document, parsed JSON; name, of the sequence, and of the file in messages.
     Raises: DatasetError where something is missing or does not fit, or the images lie in several folders.
     """
+    images, _ = list_images(document, name)
+    videos = by_video(images, name)
+    if len(videos) > 1:
+        raise DatasetError(f"{name}: images must be of one folder and one vid_id, not of {len(videos)}: {', '.join(videos)}")
+    return _read(document, name, {name: list(range(len(images)))})[0]
+
+
+def read_videos(document: Any, name: str) -> tuple[Sequence, ...]:
+    """The sequences of a file that holds several, each called as its folder; else as `read`."""
+    images, _ = list_images(document, name)
+    return _read(document, name, by_video(images, name))
+
+
+def _read(document: Any, name: str, groups: dict[str, list[int]]) -> tuple[Sequence, ...]:
     images, annotations = list_images(document, name)
-    folders = list(dict.fromkeys(folder_of(file_name) for file_name in images.texts("file_name")))
-    if len(folders) > 1:
-        raise DatasetError(f"{name}: images[].file_name must name one folder, not {len(folders)}: {', '.join(folders[:3])}, ...")
     _, layout = person_category(document, name)
     people = read_people(annotations, layout, hidden_counts=True)
-    return read_sequences(images, {name: list(range(len(images)))}, annotations, people, layout.skeleton)[0]
+    return read_sequences(images, groups, annotations, people, layout.skeleton)
 
 
 def write(sequence: Sequence, first_image_id: int = FIRST_OTHER, number_untracked: bool = False) -> dict[str, Any]:
