@@ -1,12 +1,19 @@
-"""Which keypoints a pose has, how they are joined, and how exactly people place them."""
+"""Which keypoints a pose has, how they are joined, how exactly people place them, and how one set becomes another.
+
+Shape legend: P people, K keypoints of the source, J keypoints of the target.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tkm.types import Float
+
+Real = TypeVar("Real", np.float32, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,3 +120,70 @@ def skeleton_of(name: str) -> Skeleton:
         if skeleton.name == name:
             return skeleton
     raise ValueError(f"there is no skeleton {name!r}, only {', '.join(skeleton.name for skeleton in SKELETONS)}")
+
+
+# Neck and head top lie on the line from the middle of the shoulders through the middle of the head, at these shares of the way
+# there. Ears lie at the head's middle whichever way the face looks; eyes and nose, further forward, stand in where no ear is
+# given. docs/datasets.md tells how well that does.
+NECK_SHARE, HEAD_TOP_SHARE_BY_EARS, HEAD_TOP_SHARE_BY_FACE = 0.3, 1.7, 1.5
+_SHOULDERS, _HIPS = ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")
+_HEAD = (  # the first of these that is given
+    (("left_ear", "right_ear"), HEAD_TOP_SHARE_BY_EARS),
+    (("left_eye", "right_eye"), HEAD_TOP_SHARE_BY_FACE),
+    (("nose",), HEAD_TOP_SHARE_BY_FACE),
+)
+
+
+def convert(
+    xy: NDArray[Real], score: NDArray[Real], source: Skeleton, target: Skeleton
+) -> tuple[NDArray[Real], NDArray[Real]]:
+    """Poses of one skeleton as poses of another, keypoint by keypoint of the same name.
+
+    A keypoint that the source does not have by name is derived where there is a rule, and NaN elsewhere: pelvis and thorax are
+    the middles of both hips and both shoulders; neck and head top lie on the line from the middle of the shoulders through the
+    middle of the head, which is that of the ears, else that of the eyes, else the nose. A shoulder and a point of the head must
+    be given; one of a pair stands for its middle. The score of a derived keypoint is the mean of those of its two ends, each
+    the mean of what it rests on.
+
+    Args: xy (P, K, 2), NaN where not given, in any unit; score (P, K); both float32 or both float64.
+    Returns: (P, J, 2) and (P, J) of the same dtype.
+    Raises: ValueError for shapes that are not the source's.
+    """
+    K = len(source.keypoints)
+    if xy.shape != (len(xy), K, 2) or score.shape != xy.shape[:2]:
+        raise ValueError(f"xy and score must be (P, {K}, 2) and (P, {K}) for {source.name}, not {xy.shape} and {score.shape}")
+    # Position and score side by side: what is averaged is averaged in both.
+    given = np.concatenate([xy, score[..., None]], axis=2)
+    given[np.isnan(xy).any(axis=2)] = np.nan
+    by_name = {name: given[:, k] for k, name in enumerate(source.keypoints)}
+    derived = _derived(by_name)
+    nothing = np.full((len(xy), 3), np.nan, xy.dtype)
+    found = np.stack([by_name.get(name, derived.get(name, nothing)) for name in target.keypoints], axis=1)
+    return found[..., :2], found[..., 2]
+
+
+def _derived(by_name: dict[str, NDArray[Real]]) -> dict[str, NDArray[Real]]:
+    """What can be derived from the source's keypoints, each (P, 3): x, y, score."""
+    derived: dict[str, NDArray[Real]] = {}
+    for name, pair in (("pelvis", _HIPS), ("thorax", _SHOULDERS)):
+        if all(side in by_name for side in pair):
+            derived[name] = ((by_name[pair[0]] + by_name[pair[1]]) / 2).astype(by_name[pair[0]].dtype)
+    shoulders = _mean(by_name, _SHOULDERS)
+    head, head_top_share = np.full_like(shoulders, np.nan), np.full_like(shoulders, np.nan)
+    for names, share in _HEAD:
+        still = np.isnan(head[:, 0])
+        head[still], head_top_share[still] = _mean(by_name, names)[still], share
+    for name, share_of_way in (("neck", np.full_like(shoulders, NECK_SHARE)), ("head_top", head_top_share)):
+        share_of_way[:, 2] = 0.5  # the score is the mean
+        derived[name] = (shoulders + share_of_way * (head - shoulders)).astype(shoulders.dtype)
+    return derived
+
+
+def _mean(by_name: dict[str, NDArray[Real]], names: tuple[str, ...]) -> NDArray[Real]:
+    """(P, 3), each row the mean of those of the keypoints that are given there, NaN where none is."""
+    some = next(iter(by_name.values()))
+    stacked = np.stack([by_name.get(name, np.full_like(some, np.nan)) for name in names])
+    is_given = ~np.isnan(stacked[..., :1])
+    count = is_given.sum(axis=0)
+    total = np.where(is_given, stacked, 0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(some.dtype)

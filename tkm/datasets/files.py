@@ -1,0 +1,63 @@
+"""Which format a file has, told by looking at it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from tkm.datasets import coco, posetrack17, posetrack18
+from tkm.datasets.coco_form import HEAD_BOTTOM, by_video, list_images
+from tkm.datasets.columns import Entries, shown
+from tkm.datasets.errors import DatasetError
+from tkm.datasets.sequence import Sequence
+
+
+def parse_json(data: bytes, where: str) -> Any:
+    """The value of a JSON file. DatasetError, with file and position, where it is broken or holds NaN or Infinity."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise DatasetError(f"{where}: {constant} is no JSON number")
+
+    try:
+        return json.loads(data.decode("utf-8-sig"), parse_constant=refuse)
+    except json.JSONDecodeError as broken:
+        raise DatasetError(f"{where}: not JSON: {broken.msg} at line {broken.lineno}, column {broken.colno}") from None
+    except UnicodeDecodeError as broken:
+        raise DatasetError(f"{where}: not JSON: byte {broken.start} is no UTF-8") from None
+    except RecursionError:
+        raise DatasetError(f"{where}: lists and objects are nested too deeply") from None
+
+
+def read_document(document: Any, name: str) -> tuple[Sequence, ...]:
+    """The sequences of a file of PoseTrack 2017, PoseTrack 2018 or COCO.
+
+    An object with `annolist` is PoseTrack's of 2017. One with `images`, `annotations` and `categories` is PoseTrack's of 2018
+    where a category has its keypoint head_bottom or images have its `vid_id`; else COCO's. A file of PoseTrack's whose images
+    lie in several folders holds a sequence each.
+
+    Args: document, parsed JSON; name, of the file.
+    Raises: DatasetError for anything else, and where something is missing or does not fit.
+    """
+    if isinstance(document, list):
+        raise DatasetError(f"{name}: a list is COCO's results, which say nothing of their images: give the truth or frames too")
+    if not isinstance(document, dict):
+        raise DatasetError(f"{name}: must be a JSON object, not {shown(document)}")
+    if "annolist" in document:
+        return (posetrack17.read(document, name),)
+    missing = [field for field in ("images", "annotations", "categories") if field not in document]
+    if missing:
+        raise DatasetError(
+            f"{name}: neither PoseTrack 2017 (needs annolist) nor PoseTrack 2018 or COCO (need images, annotations and "
+            f"categories): {', '.join(missing)} missing; found {', '.join(sorted(document)) or 'nothing'}"
+        )
+    images, _ = list_images(document, name)
+    of_posetrack = _has_head_bottom(document, name) or any("vid_id" in image for image in images.objects)
+    if not of_posetrack:
+        return coco.read(document, name)
+    is_one = len(by_video(images, name)) <= 1
+    return (posetrack18.read(document, name),) if is_one else posetrack18.read_videos(document, name)
+
+
+def _has_head_bottom(document: Any, name: str) -> bool:
+    categories = Entries.of(document, "categories", name).objects
+    return any(isinstance(names := category.get("keypoints"), list) and HEAD_BOTTOM in names for category in categories)
