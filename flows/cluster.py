@@ -21,26 +21,28 @@ from tkm.networks import runtime
 PROGRESS_TOPIC = "tkm-progress"
 
 
-_early: dict[int, Future[LocalCluster]] = {}  # by number of workers
+_early: dict[tuple[int, bool], Future[LocalCluster]] = {}  # by number of workers, and whether they run networks
 
 
-def start_early(workers: int) -> None:
+def start_early(workers: int, *, networks: bool = True) -> None:
     """Begin to start the local cluster that `connect` will ask for, while the caller waits for something else."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="cluster")
-    _early[workers] = pool.submit(_local, workers)
+    _early[workers, networks] = pool.submit(_local, workers, networks)
     pool.shutdown(wait=False)
 
 
 @contextmanager
-def connect(address: str | None, workers: int) -> Iterator[Client]:
+def connect(address: str | None, workers: int, *, networks: bool = True) -> Iterator[Client]:
     """A client of the cluster at an address, or of a local cluster of so many worker processes, ended with the context.
+
+    Local workers build the networks before they take tasks, unless told that none will run.
 
     Workers must offer the resources CPU and GPU (one GPU a process that may run networks; on a machine without GPU that
     is a label): ClusterError where they do not.
     """
     if address is None:
-        early = _early.pop(workers, None)
-        with early.result() if early else _local(workers) as cluster, Client(cluster, set_as_default=False) as client:
+        early = _early.pop((workers, networks), None)
+        with early.result() if early else _local(workers, networks) as cluster, Client(cluster, set_as_default=False) as client:
             yield client
         return
     with _client(address) as client:
@@ -105,7 +107,7 @@ def _client(address: str) -> Client:
         ) from error
 
 
-def _local(workers: int) -> LocalCluster:
+def _local(workers: int, networks: bool) -> LocalCluster:
     cpus = max(1, runtime.cores() // workers)
     workers_environment = {
         "OMP_NUM_THREADS": 1,
@@ -123,7 +125,7 @@ def _local(workers: int) -> LocalCluster:
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
-            preload=["flows.warm"],
+            preload=["flows.warm"] if networks else [],
         )
 
 

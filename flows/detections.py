@@ -7,22 +7,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tkm.datasets.coco import results_to_sequences
-from tkm.datasets.errors import DatasetError
-from tkm.datasets.posetrack18 import posetrack_image_id
-
 from flows.again import Wanted
 from flows.groups import file_name, sources_for
 from flows.settings import SettingsError
+from flows.sides import some
 from storage.documents import find_documents, read_annotations, stem
 from storage.given import Kind, given_of, kind_of, write_given
 from storage.sources import InputError, Source, image_paths
 from storage.store import Store
 from tasks.given import GivenParams
+from tkm.datasets.errors import DatasetError
+from tkm.datasets.ids import posetrack_image_id
+from tkm.datasets.results import results_to_sequences
 from tkm.datasets.sequence import Sequence as Annotated
 
 _FRAMES_A_VIDEO = 10_000  # that PoseTrack's numbers of images leave room for
-_SHOWN = 5  # names in a message
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def wanted_videos(
     kind: Kind = "boxes" if kinds == {"boxes"} else "poses"
     twice = [name for name, count in Counter(one.sequence.name for one in found).items() if count > 1]
     if twice:
-        raise InputError(f"{detections} holds several videos of one name: {_some(twice)}; give each name once")
+        raise InputError(f"{detections} holds several videos of one name: {some(twice)}; give each name once")
     if input_ is None:
         if kind == "boxes":
             raise InputError(f"{detections} holds boxes, in which poses have yet to be found: name the videos too")
@@ -95,12 +94,12 @@ def _paired(sources: Sequence[Source], found: Sequence[_Found], detections: str)
             pairs.append((source, one))
     if missing:
         raise InputError(
-            f"{detections} holds nothing for {len(missing)} of the {len(sources)} videos: {_some(missing)}; it has "
-            f"{_some(by_name)}. Names must be those of the videos, without suffix; leave other videos out."
+            f"{detections} holds nothing for {len(missing)} of the {len(sources)} videos: {some(missing)}; it has "
+            f"{some(by_name)}. Names must be those of the videos, without suffix; leave other videos out."
         )
     twice = [name for name, count in Counter(one.sequence.name for _, one in pairs).items() if count > 1]
     if twice:
-        raise InputError(f"several videos are called {_some(twice)}, which one does {detections} mean? Annotate them apart.")
+        raise InputError(f"several videos are called {some(twice)}, which one does {detections} mean? Annotate them apart.")
     return pairs
 
 
@@ -146,14 +145,14 @@ def _of_results(uri: str, results: list[Any], images: str | None, sources: Seque
     ids = {row["image_id"] for row in results if isinstance(row, dict) and isinstance(row.get("image_id"), int)}
     if ids and not ids & frames.keys():
         where = images or "the videos given"
-        some = _some(map(str, sorted(ids)))
-        raise InputError(f"{uri}: none of its image ids, such as {some}, is a picture of {where}; {remedy}")
+        shown = some(map(str, sorted(ids)))
+        raise InputError(f"{uri}: none of its image ids, such as {shown}, is a picture of {where}; {remedy}")
     strange = ids - frames.keys()
     own = [row for row in results if not isinstance(row, dict) or row.get("image_id") not in strange]
     try:
-        sequences = results_to_sequences(own, frames, lengths)
+        sequences = results_to_sequences(own, frames, lengths, uri)
     except DatasetError as error:
-        raise InputError(f"{uri}: {error}") from None
+        raise InputError(str(error)) from None
     found = [_Found(one, f"{uri}#{one.name}", None if images is None else len(one)) for one in sequences]
     return found, len(results) - len(own)
 
@@ -178,8 +177,3 @@ def _numbers(source: Source) -> Iterable[tuple[int, tuple[str, int]]]:
                 yield int(number), (name, frame)
     elif name.isdecimal():
         yield int(name), (name, 0)
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_SHOWN]) + (f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else "")

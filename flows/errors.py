@@ -13,5 +13,9 @@ class TooManyFailuresError(RuntimeError):
     """More videos failed than the run was told to bear."""
 
 
+class EvaluationError(RuntimeError):
+    """Some files or videos could not be read or scored, for a reason that may pass; the message names them."""
+
+
 class ClusterLostError(RuntimeError):
     """The Dask scheduler went away in the middle of a run; what was committed is kept."""

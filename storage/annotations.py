@@ -24,6 +24,7 @@ def frames_to_table(sequence: Sequence) -> pa.Table:
     return table_of(
         ANNOTATED_FRAMES,
         frame=np.arange(len(sequence)),
+        skeleton=pa.array([sequence.skeleton.name] * len(sequence), pa.string()),
         frame_name=pa.array(sequence.frame_names, pa.string()),
         image_id=pa.array(sequence.image_id, mask=sequence.image_id < 0),
         is_labeled=sequence.is_labeled,
@@ -58,8 +59,8 @@ def poses_to_table(sequence: Sequence) -> pa.Table:
 
 
 def sequence_from_tables(name: str, frames: pa.Table, poses: pa.Table) -> Sequence:
-    """Inverse of frames_to_table and poses_to_table; where nobody is annotated, people have COCO's keypoints."""
-    skeleton = skeleton_of_table(poses)
+    """Inverse of frames_to_table and poses_to_table."""
+    skeleton = skeleton_of_table(frames)
     visibility = [_integers(poses, f"{joint}_visibility") for joint in skeleton.keypoints]
     xy_px = np.stack(
         [np.stack([column(poses, f"{joint}_{axis}", np.float64) for axis in ("x", "y")], axis=1) for joint in skeleton.keypoints],

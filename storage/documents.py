@@ -70,7 +70,7 @@ def read_annotations(uri: str) -> tuple[Sequence, ...] | list[Any]:
             raise InputError(f"{uri} is not a Parquet file, or is damaged: {error}") from None
         return sequences_from_table(table, stem(uri), uri)
     try:
-        document = files.parse_json(data, uri)
+        document = files.parse_json(data, stem(uri))
         return document if isinstance(document, list) else files.read_document(document, stem(uri))
     except DatasetError as error:
         raise InputError(f"{uri}: {error}") from None

@@ -53,9 +53,8 @@ def given_of(sequence: Sequence, kind: Kind, frames: int | None) -> Given:
     people = sequence.people
     xy_px = people.xy_px
     box = _boxes(people) if kind == "poses" else people.box_xyxy_px
-    with np.errstate(invalid="ignore"):
-        solid = (box[:, 2:] - box[:, :2] >= _SMALLEST_PX).all(axis=1)
-    keep = ~np.isnan(xy_px).any(axis=2).all(axis=1) if kind == "poses" else solid
+    is_given = ~np.isnan(xy_px).any(axis=2)
+    keep = is_given.any(axis=1) if kind == "poses" else (box[:, 2:] - box[:, :2] >= _SMALLEST_PX).min(axis=1)
     score = np.where(np.isnan(people.score), 1, people.score)
     order = np.lexsort((np.arange(len(people)), -score, people.frame))
     order = order[keep[order]]
@@ -68,7 +67,6 @@ def given_of(sequence: Sequence, kind: Kind, frames: int | None) -> Given:
     }
     if kind == "boxes":
         return Given(kind, table_of(DETECTIONS, **own), frames)
-    is_given = ~np.isnan(xy_px).any(axis=2)
     keypoint_score = np.where(is_given & np.isnan(people.keypoint_score), 1, people.keypoint_score)
     joints = keypoint_columns(sequence.skeleton, xy_px[order], np.where(is_given, keypoint_score, np.nan)[order])
     names = pa.array([sequence.skeleton.name] * len(frame), pa.string())

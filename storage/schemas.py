@@ -275,6 +275,7 @@ ANNOTATED_FRAMES = _schema(
     "annotated_frames",
     "every frame of a video that an annotation file tells of",
     _FRAME,
+    _field("skeleton", ID, "names and order of the keypoints that the file's people have"),
     _field("frame_name", pa.string(), "name of the frame's picture, as the file has it"),
     _field("image_id", pa.int64(), "the file's number of the frame", nullable=True),
     _field("is_labeled", pa.bool_(), "people were looked for in the frame"),
@@ -303,6 +304,50 @@ ANNOTATED_POSES = _schema(
         )
     ),
     _SKELETON,
+)
+
+_DOUBLES, _BOOLS = pa.list_(pa.float64()), pa.list_(pa.bool_())
+VIDEO_SCORES = _schema(
+    "video_scores",
+    "a video's results against its truth, joint by joint: what scores of many videos are computed from",
+    _field("joint", pa.string(), "PoseTrack's name of the point"),
+    _field("name", pa.string(), "what the truth calls the video"),
+    _field("protocol", pa.string(), "`official` or `strict`"),
+    _field("keypoint_threshold", pa.float64(), "predicted points that score less are in all_points only; -inf for none"),
+    _field("is_tracked", pa.bool_(), "truth and results have track ids; else the columns from tracking on mean nothing"),
+    *(
+        field
+        for part, which in (("all_points", "every predicted point"), ("points", "every one over the threshold"))
+        for field in (
+            _field(f"{part}_score", _DOUBLES, f"score of {which}, by frame and person"),
+            _field(f"{part}_is_hit", _BOOLS, f"of {which}: it lies where the true person assigned has it"),
+            _field(f"{part}_true_points", pa.int64(), "points there are to find"),
+        )
+    ),
+    _field("tracking_objects", pa.int64(), "MOTA: true points"),
+    _field("tracking_misses", pa.int64(), "MOTA: true points without a match"),
+    _field("tracking_false_positives", pa.int64(), "MOTA: predicted points without a match"),
+    _field("tracking_switches", pa.int64(), "MOTA: matches with another track than at the match before"),
+    _field("tracking_matches", pa.int64(), "MOTA: other matches"),
+    _field("tracking_distance", pa.float64(), "MOTA: distance over all matches and switches", "head sizes"),
+    _field("hota_true_points", pa.int64(), "HOTA: true points"),
+    _field("hota_predicted_points", pa.int64(), "HOTA: predicted points"),
+    _field("hota_true_positives", pa.list_(pa.int64()), "HOTA: matches, by threshold 0.05, 0.1, ..., 0.95"),
+    _field("hota_association", _DOUBLES, "HOTA: sum of the matches' association, by threshold"),
+    _field("hota_similarity", _DOUBLES, "HOTA: sum of the matches' similarity, by threshold"),
+    _field("identities_true_positives", pa.int64(), "IDF1: IDTP"),
+    _field("identities_false_positives", pa.int64(), "IDF1: IDFP"),
+    _field("identities_false_negatives", pa.int64(), "IDF1: IDFN"),
+)
+
+VIDEO_OKS = _schema(
+    "video_oks",
+    "a video's results against its truth by OKS, for each of COCO's ranges of size: what AP over many videos is computed from",
+    _field("area", pa.string(), "all, medium or large people"),
+    _field("true_people", pa.int64(), "people there are to find"),
+    _field("score", _DOUBLES, "of every predicted person"),
+    _field("is_match", _BOOLS, "(S, P): matched at OKS 0.5, 0.55, ..., 0.95, threshold by threshold"),
+    _field("is_ignored", _BOOLS, "(S, P): neither right nor wrong"),
 )
 
 _TRUTH_URI = _field("truth", ID, "address of the annotation file")

@@ -1,33 +1,32 @@
-"""Results as they are evaluated and exported: of a video of a run, from its artifacts, or of a file of predictions."""
+"""Results as they are evaluated and exported: the poses of a video of a run, from its artifacts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from storage.artifacts import Artifact
 from storage.codecs import column, keypoints_from_columns, skeleton_of_table
-from storage.store import Store
-from tasks import index, publish
 from tkm.datasets.sequence import People, Sequence
 from tkm.skeleton import Skeleton, convert
 
 _BOX = ("box_x1", "box_y1", "box_x2", "box_y2")
 
 
-def sequence_of(persons: pa.Table, frame_index: pa.Table, name: str) -> Sequence:
-    """A video's results, T all its frames, those that were not sampled unlabelled, people by frame and track id."""
-    P, T = persons.num_rows, frame_index.num_rows
-    skeleton = skeleton_of_table(persons) if "skeleton" in persons.column_names else skeleton_of_table(_NOBODY)
-    xy_px, score = keypoints_from_columns(persons, skeleton, np.float64)
+def sequence_of(poses: pa.Table, frame_index: pa.Table, name: str) -> Sequence:
+    """A video's results: all its frames, those that were not sampled unlabelled, people by frame and track id.
+
+    Args: poses, rows of `persons` or `poses` of the video, by frame and track id; frame_index, its table.
+    """
+    P, T = poses.num_rows, frame_index.num_rows
+    skeleton = skeleton_of_table(poses)
+    xy_px, score = keypoints_from_columns(poses, skeleton, np.float64)
     people = People(
-        frame=column(persons, "frame", np.int64),
-        track_id=column(persons, "track_id", np.int64),
-        score=column(persons, "pose_score", np.float64),
-        box_xyxy_px=np.stack([column(persons, side, np.float64) for side in _BOX], axis=1),
+        frame=column(poses, "frame", np.int64),
+        track_id=column(poses, "track_id", np.int64),
+        score=column(poses, "pose_score", np.float64),
+        box_xyxy_px=np.stack([column(poses, side, np.float64) for side in _BOX], axis=1),
         head_xyxy_px=np.full((P, 4), np.nan),
         area_px2=np.full(P, np.nan),
         is_crowd=np.zeros(P, np.bool_),
@@ -38,3 +37,15 @@ def sequence_of(persons: pa.Table, frame_index: pa.Table, name: str) -> Sequence
     size_px = np.stack([column(frame_index, side, np.int64) for side in ("width_px", "height_px")], axis=1)
     is_sampled = column(frame_index, "is_sampled", np.bool_)
     return Sequence(name, skeleton, ("",) * T, np.full(T, -1), is_sampled, size_px, ((),) * T, people)
+
+
+def in_skeleton(sequence: Sequence, target: Skeleton) -> Sequence:
+    """The sequence with its poses as poses of another skeleton; what that cannot tell is not given (tkm.skeleton.convert)."""
+    if sequence.skeleton.name == target.name:
+        return sequence
+    people = sequence.people
+    xy_px, score = convert(people.xy_px, people.keypoint_score, sequence.skeleton, target)
+    visibility = np.full(score.shape, -1, np.int8)
+    return replace(
+        sequence, skeleton=target, people=replace(people, xy_px=xy_px, keypoint_score=score, visibility=visibility)
+    )

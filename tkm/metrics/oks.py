@@ -22,7 +22,7 @@ from tkm.datasets.sequence import Double, People, Sequence
 from tkm.types import Bool, Int, check
 
 STATISTICS = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75", "AR_medium", "AR_large")
-_AREAS, _THRESHOLDS, _MOST_PEOPLE = 3, 10, 20  # of pycocotools' parameters for keypoints
+_AREAS, THRESHOLDS, _MOST_PEOPLE = 3, 10, 20  # of pycocotools' parameters for keypoints
 _PERSON = 1
 _STDOUT = threading.Lock()
 
@@ -45,8 +45,8 @@ class OksEvaluations:
     def __post_init__(self) -> None:
         P = len(self.score)
         check(self, "score", (P,), np.float64)
-        check(self, "is_match", (_AREAS, _THRESHOLDS, P), np.bool_)
-        check(self, "is_ignored", (_AREAS, _THRESHOLDS, P), np.bool_)
+        check(self, "is_match", (_AREAS, THRESHOLDS, P), np.bool_)
+        check(self, "is_ignored", (_AREAS, THRESHOLDS, P), np.bool_)
         check(self, "true_people", (_AREAS,), np.int64)
 
 
@@ -73,7 +73,7 @@ def oks_evaluations(truth: Sequence, prediction: Sequence) -> OksEvaluations:
         evaluation.evaluate()
     found: list[dict[str, Any] | None] = evaluation.evalImgs
     by_area = [[frame for frame in found[a * len(labeled) : (a + 1) * len(labeled)] if frame] for a in range(_AREAS)]
-    nobody = np.empty((_THRESHOLDS, 0), np.bool_)
+    nobody = np.empty((THRESHOLDS, 0), np.bool_)
     return OksEvaluations(
         np.array([score for frame in by_area[0] for score in frame["dtScores"]], np.float64),
         np.array([np.concatenate([nobody, *(frame["dtMatches"] > 0 for frame in frames)], axis=1) for frames in by_area]),
@@ -111,7 +111,7 @@ def oks_average_precision(videos: Rows[OksEvaluations]) -> dict[str, float]:
 
 
 def _joined(videos: Rows[OksEvaluations], field: str) -> NDArray[Any]:
-    nobody = np.empty(0) if field == "score" else np.empty((_AREAS, _THRESHOLDS, 0), np.bool_)
+    nobody = np.empty(0) if field == "score" else np.empty((_AREAS, THRESHOLDS, 0), np.bool_)
     return np.concatenate([nobody, *(getattr(video, field) for video in videos)], axis=-1)
 
 
