@@ -36,7 +36,8 @@ def plain_point_average_precision(videos, joint):
                     hit = p in person_of and joint in true[person_of[p]][1]
                     hit = hit and distances_of(joint, [who], [true[person_of[p]]])[2][0, 0] <= 0.5
                     points.append((float(who[2][joint]), hit))
-    points = sorted(points[::-1], key=lambda point: -point[0])
+    points.reverse()
+    points.sort(key=lambda point: -point[0])
     curve, hits = [], 0
     for number, (_, hit) in enumerate(points, start=1):
         hits += hit
