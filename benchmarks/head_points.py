@@ -1,7 +1,8 @@
 """How well neck and head top are derived from other keypoints (`tkm.skeleton.convert`), where there is truth.
 
 On the small PoseTrack sample of mmpose's tests: from the true nose and shoulders, and from MoveNet's poses in the true boxes.
-Errors are PoseTrack's, distance over 0.6 x diagonal of the true head box, a hit at 0.5. Prints a Markdown table.
+Errors are PoseTrack's, distance over 0.6 x diagonal of the true head box, a hit at 0.5. Prints a Markdown table. With --bonn it
+also prints where the true neck of many people lies between shoulders and head top.
 """
 
 from __future__ import annotations
@@ -67,6 +68,23 @@ def from_truth(sequence: Sequence) -> Double:
     return convert(with_face, score, COCO_17, POSETRACK_15)[0]
 
 
+def neck_places(sequence: Sequence) -> Double:
+    """(P,) places of the true neck on the line from the shoulders' middle (0) to the true head top (1); NaN where not given."""
+    by_name = dict(zip(POSETRACK_15.keypoints, sequence.people.xy_px.swapaxes(0, 1), strict=True))
+    shoulders = (by_name["left_shoulder"] + by_name["right_shoulder"]) / 2
+    whole, part = by_name["head_top"] - shoulders, by_name["neck"] - shoulders
+    place: Double = (part * whole).sum(axis=1) / np.square(whole).sum(axis=1)
+    return place
+
+
+def read_all(folder: Path) -> list[Sequence]:
+    """PoseTrack's files of 2018 in a folder."""
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise FileNotFoundError(f"no *.json in {folder}")
+    return [read(parse_json(path.read_bytes(), str(path)), path.stem) for path in files]
+
+
 def line(source: str, name: str, error: Double) -> str:
     """A row of the table."""
     error = error[~np.isnan(error)]
@@ -77,11 +95,10 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds posetrack18/, as in mmpose's tests/data")
-    folder = parser.parse_args().data / "posetrack18"
-    files = sorted((folder / "annotations" / "val").glob("*.json"))
-    if not files:
-        parser.error(f"no annotations/val/*.json in {folder}")
-    sequences = [read(parse_json(path.read_bytes(), str(path)), path.stem) for path in files]
+    parser.add_argument("--bonn", type=Path, help="folder of truth files with neck, head top and shoulders")
+    arguments = parser.parse_args()
+    folder = arguments.data / "posetrack18"
+    sequences = read_all(folder / "annotations" / "val")
     truth = np.concatenate([errors(sequence, from_truth(sequence)) for sequence in sequences])
     estimated = []
     for sequence in sequences:
@@ -94,6 +111,13 @@ def main() -> None:
     ):
         for name in names:
             print(line(source, name, error[:, POSETRACK_15.keypoints.index(name)]))
+    if arguments.bonn:
+        places = np.concatenate([neck_places(sequence) for sequence in read_all(arguments.bonn)])
+        places = places[~np.isnan(places)]
+        low, median, high = np.quantile(places, (0.25, 0.5, 0.75))
+        print(
+            f"\nNeck of {len(places)} people between shoulders and head top: median {median:.2f}, half in {low:.2f}-{high:.2f}."
+        )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class Layout:
         """
         table = np.zeros((len(xy_px), len(self.names), 3))
         table[:, self.slot] = np.where(is_given[..., None], np.concatenate([xy_px, third[..., None]], axis=2), 0)
-        rows: list[list[float]] = table.reshape(len(xy_px), -1).tolist()
+        rows: list[list[float]] = table.reshape(len(xy_px), 3 * len(self.names)).tolist()
         return rows
 
 
@@ -186,10 +186,10 @@ def take_people(people: People, rows: Int, frame: Int) -> People:
 
 
 def _image_places(images: Entries, image_id: Int) -> dict[int, int]:
-    place = {number: n for n, number in enumerate(image_id.tolist())}
-    if len(place) < len(images):
-        twice = next(n for n, number in enumerate(image_id.tolist()) if place[number] != n)
-        images.refuse(twice, "id", f"another number than that of {images.where[place[int(image_id[twice])]]}")
+    place: dict[int, int] = {}
+    for n, number in enumerate(image_id.tolist()):
+        if place.setdefault(number, n) != n:
+            images.refuse(n, "id", f"another number than that of {images.where[place[number]]}")
     return place
 
 
@@ -206,7 +206,7 @@ def _ignore_regions(images: Entries, n: int) -> tuple[Polygon, ...]:
         images.refuse(n, fields[1], f"as many polygons as ignore_regions_x, {len(x_px)}")
     polygons = Entries(
         [dict(zip(fields, polygon, strict=True)) for polygon in zip(x_px, y_px, strict=True)],
-        [f"{images.where[n]} ignored polygon {p}" for p in range(len(x_px))],
+        [f"{images.where[n]} polygon[{p}]" for p in range(len(x_px))],
     )
     return tuple(_polygon(polygons, p, *fields) for p in range(len(polygons)))
 

@@ -65,9 +65,7 @@ def write(sequence: Sequence) -> dict[str, Any]:
                 "annorect": [_rect(sequence.people, p) for p in range(first[t], first[t + 1])],
             }
             for t, (frame_name, number, is_labeled, polygons) in enumerate(
-                zip(
-                    sequence.frame_names, frame_numbers(sequence), sequence.is_labeled, sequence.ignore_regions, strict=True
-                )
+                zip(sequence.frame_names, frame_numbers(sequence), sequence.is_labeled, sequence.ignore_regions, strict=True)
             )
         ]
     }
