@@ -134,9 +134,7 @@ _HEAD = (  # the first of these that is given
 )
 
 
-def convert(
-    xy: NDArray[Real], score: NDArray[Real], source: Skeleton, target: Skeleton
-) -> tuple[NDArray[Real], NDArray[Real]]:
+def convert(xy: NDArray[Real], score: NDArray[Real], source: Skeleton, target: Skeleton) -> tuple[NDArray[Real], NDArray[Real]]:
     """Poses of one skeleton as poses of another, keypoint by keypoint of the same name.
 
     A keypoint that the source does not have by name is derived where there is a rule, and NaN elsewhere: pelvis and thorax are
