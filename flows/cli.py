@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -17,8 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.errors import ClusterError, ClusterLostError, ServerError, TooManyFailuresError
-from flows.options import with_manner, with_settings
+from flows.errors import ClusterError, ClusterLostError, EvaluationError, ServerError, TooManyFailuresError
+from flows.options import with_cluster, with_manner, with_settings
 from flows.settings import SettingsError, load_settings, manner, use_s3
 from storage.artifacts import DamagedArtifactError
 from storage.runs import split_address
@@ -62,6 +63,17 @@ Change = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE",
 Videos = Annotated[
     list[str] | None, typer.Option(metavar="ID", help="id, name or glob of videos (default all of the run); may be repeated")
 ]
+Predictions = Annotated[
+    str, typer.Argument(metavar="URI", help="output of `tkm annotate`, URI@RUN, or files of predictions (PoseTrack or COCO JSON)")
+]
+TruthFiles = Annotated[str, typer.Option("--truth", metavar="PATH", help="PoseTrack or COCO JSON, or a folder of it")]
+Protocol = Annotated[str, typer.Option(metavar="official|strict", help="as PoseTrack's evaluator, or without its quirks")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(metavar="X", help="keypoints that score less are dropped before tracking is evaluated (default: none)"),
+]
+Other = Annotated[str | None, typer.Option("--against", metavar="URI", help="compare with URI or URI@RUN by bootstrap")]
+Keep = Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help="where scores of files of predictions are kept")]
 Rows = Annotated[int, typer.Option(min=1, help="rows of poses to print")]
 Reach = Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help="also check that results can be kept here")]
 
@@ -84,7 +96,7 @@ def _main() -> None:
         app()
     except (SettingsError, InputError, StoreError, ClusterError) as error:
         sys.exit(_say(error, USAGE))
-    except (TooManyFailuresError, ServerError, ClusterLostError, DamagedArtifactError, OSError) as error:
+    except (TooManyFailuresError, EvaluationError, ServerError, ClusterLostError, DamagedArtifactError, OSError) as error:
         sys.exit(_say(error, SOME_FAILED))  # OSError: a full disk, a network that is down, rights
     except Exception as error:
         from botocore.exceptions import BotoCoreError
@@ -153,9 +165,16 @@ def _check(store: Store, chosen: Any) -> None:
 
 
 def _run(call: Callable[[], Any], chosen: Any, quiet: bool) -> None:
-    """Call a flow, tell what came of it, and exit accordingly. What takes seconds starts side by side: Prefect's server, the
-    local cluster, imports.
-    """
+    """Call a flow that annotates, tell what came of it, and exit accordingly."""
+    summary = _with_server(call, chosen, quiet=quiet)
+    if not quiet:
+        _summarise(summary)
+    if summary.failures:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _with_server(call: Callable[[], Any], chosen: Any, *, quiet: bool, networks: bool = True) -> Any:
+    """What a flow returns. What takes seconds starts side by side: Prefect's server, the local cluster, imports."""
     from flows.cluster import start_early
     from flows.server import prefect_server
 
@@ -164,18 +183,14 @@ def _run(call: Callable[[], Any], chosen: Any, quiet: bool) -> None:
     try:
         with prefect_server() as wait_ready:
             if chosen.engine.dask is None:
-                start_early(chosen.engine.workers)
+                start_early(chosen.engine.workers, networks=networks)
             import flows.annotate  # noqa: F401 - takes a second, meanwhile the server starts
 
             wait_ready()
-            summary = call()
+            return call()
     except KeyboardInterrupt:
         Console(stderr=True).print("stopped; finished chunks are kept, and the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
-    if not quiet:
-        _summarise(summary)
-    if summary.failures:
-        raise typer.Exit(SOME_FAILED)
 
 
 def _open(root: str) -> Store:
@@ -248,6 +263,56 @@ def rerun(
         return flow(store.root, run, stage, set_ or [], videos or [], manner(chosen), quiet=quiet)
 
     _run(call, chosen, quiet)
+
+
+@app.command()
+@with_cluster
+def evaluate(
+    uri: Predictions,
+    truth: TruthFiles,
+    protocol: Protocol = "official",
+    keypoint_threshold: Threshold = None,
+    videos: Videos = None,
+    against: Other = None,
+    output: Keep = None,
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+    options: Any = None,
+) -> None:
+    """Score results against annotated truth: PoseTrack's mAP and MOTA, HOTA, IDF1, and COCO's AP; kept in the tables `scores`."""
+    from pydantic import ValidationError
+
+    from flows.settings import sentence
+    from flows.sides import is_files
+    from storage.documents import find_documents
+    from tasks.score import ScoreParams
+
+    chosen = load_settings(options, settings)
+    use_s3(chosen)
+    try:
+        params = ScoreParams(protocol=protocol, keypoint_threshold=keypoint_threshold)
+    except ValidationError as error:
+        raise SettingsError(sentence(error, "score")) from None
+    find_documents(truth, (".json",))
+    if output is not None and not is_files(uri):
+        raise SettingsError(f"--output: the scores of {uri} are kept beside its results; leave it out")
+    with TemporaryDirectory(prefix="tkm-scores-") as temporary:
+        root = output or (temporary if is_files(uri) else split_address(uri)[0])
+        _check(_open(root), chosen)
+
+        def call() -> Any:
+            from flows.evaluate import evaluate as flow
+
+            return flow(uri, root, truth, params.model_dump(), videos or [], against, manner(chosen))
+
+        evaluation = _with_server(call, chosen, quiet=as_json, networks=False)
+    if as_json:
+        print(json.dumps(evaluation.as_json(), indent=1))
+        return
+    from flows.scoreboard import page
+
+    for part in page(evaluation):
+        console.print(part, highlight=False)
 
 
 @app.command()

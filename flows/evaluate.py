@@ -141,7 +141,8 @@ def matched(truths: Sequence[Truth], side: Side, truth: str) -> list[tuple[Truth
             owners[name] = results
     missing = [name for name in by_name if name not in owners]
     if missing:
-        problems.append(f"{side.address} has no results for {len(missing)} of the {len(truths)} videos in {truth}: {some(missing)}")
+        of = f"{len(missing)} of the {len(truths)} videos in {truth}"
+        problems.append(f"{side.address} has no results for {of}: {some(missing)}")
     if surplus:
         problems.append(
             f"{truth} has no truth for {len(surplus)} videos of {side.address}: {some(surplus)}; choose others with --videos"

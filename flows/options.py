@@ -75,6 +75,12 @@ def with_manner(command: Callable[..., None]) -> Callable[..., None]:
     return _with_options(command, manner)
 
 
+def with_cluster(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, as `with_settings` does, the options of the cluster and of S3."""
+    engine = (("engine", "dask"), ("engine", "workers"))
+    return _with_options(command, [option for option in _parameter_options() if option[0] == "s3" or option[:2] in engine])
+
+
 def _with_options(
     command: Callable[..., None], settings: Sequence[tuple[str, str, inspect.Parameter]]
 ) -> Callable[..., None]:

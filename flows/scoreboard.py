@@ -77,7 +77,7 @@ class Against:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of results against truth. Of `values` and `by_video` (by id): metric -> joint or column -> percent, None undefined."""
+    """Scores of results against truth: of all, and by id of the video, metric -> joint or column -> percent, None undefined."""
 
     evaluation: str
     address: str
@@ -128,7 +128,8 @@ def _values(posetrack: Sequence[VideoScores], oks: Sequence[OksEvaluations]) -> 
     if posetrack:
         scores = pool(posetrack)
         for metric in METRICS:
-            found[metric] = {joint: _number(value) for joint, value in zip(COLUMNS, getattr(scores, metric).tolist(), strict=True)}
+            values = getattr(scores, metric).tolist()
+            found[metric] = {joint: _number(value) for joint, value in zip(COLUMNS, values, strict=True)}
     for name, value in oks_average_precision(oks).items():
         found[f"oks_{name.lower()}"] = {"Total": _number(100 * value)}
     return found

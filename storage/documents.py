@@ -6,13 +6,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-from tkm.datasets.errors import DatasetError
 
 from storage import s3
 from storage.given import sequences_from_table
 from storage.parquet import read_parquet
 from storage.sources import InputError, canonical_uri, open_input
 from tkm.datasets import files
+from tkm.datasets.errors import DatasetError
 from tkm.datasets.sequence import Sequence
 
 SUFFIXES = (".json", ".parquet")

@@ -53,11 +53,11 @@ def given_of(sequence: Sequence, kind: Kind, frames: int | None) -> Given:
     people = sequence.people
     xy_px = people.xy_px
     box = _boxes(people) if kind == "poses" else people.box_xyxy_px
-    is_given = ~np.isnan(xy_px).any(axis=2)
-    keep = is_given.any(axis=1) if kind == "poses" else (box[:, 2:] - box[:, :2] >= _SMALLEST_PX).min(axis=1)
+    is_given: NDArray[np.bool_] = ~np.isnan(xy_px.sum(axis=2))
+    is_kept = is_given.any(axis=1) if kind == "poses" else (box[:, 2:] - box[:, :2]).min(axis=1) >= _SMALLEST_PX
     score = np.where(np.isnan(people.score), 1, people.score)
     order = np.lexsort((np.arange(len(people)), -score, people.frame))
-    order = order[keep[order]]
+    order = order[np.asarray(is_kept)[order]]
     frame = people.frame[order]
     own = {
         "frame": frame,

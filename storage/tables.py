@@ -80,7 +80,9 @@ def read_shard(store: Store, name: str, shard: int) -> pa.Table:
 
 def as_written(name: str, rows: pa.Table) -> pa.Table:
     """Rows of a table with the types and in the order in which they are published; columns that they lack are null."""
-    rows = with_columns(rows, _schema(name)).cast(_plain(_schema(name)))
+    # Without comments: where their wording has changed since a table was made, Delta refuses to bring both together.
+    rows = with_columns(rows, _schema(name)).cast(_plain(_schema(name))).replace_schema_metadata(None)
+    rows = rows.cast(pa.schema([field.remove_metadata() for field in rows.schema]))
     return rows.sort_by([(key, "ascending") for key in _SORT.get(name, ("video",))])
 
 

@@ -137,7 +137,7 @@ def score_video(store: Store, one: Truth, results: Results, params: score.ScoreP
 def _comparable(predicted: Sequence, true: Sequence, results: Results) -> Sequence:
     """The results in the truth's skeleton; ValueError where their frames are not those of the truth."""
     if len(predicted) != len(true):
-        raise ValueError(f"the results have {len(predicted)} frames, the truth {true.name} has {len(true)}; it must be the same video")
+        raise ValueError(f"the results have {len(predicted)} frames, the truth of {true.name} has {len(true)}")
     unseen = np.unique(true.people.frame[~predicted.is_labeled[true.people.frame]])
     if len(unseen) and not results.uri:
         raise ValueError(
