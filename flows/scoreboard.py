@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.markup import escape
 from rich.table import Table
 
 from flows.sides import Side
@@ -25,11 +26,11 @@ from tkm.metrics.bootstrap import Differences
 from tkm.metrics.oks import OksEvaluations, oks_average_precision
 from tkm.metrics.scores import COLUMNS, GROUPS, Scores, VideoScores, pool
 
-_PRINTED = (*GROUPS, "Total", "Total with truth")
+_PRINTED = {**{name: name for name in GROUPS}, "Total": "Total", "Total with truth": "Total*"}
 METRICS = tuple(field.name for field in fields(Scores) if field.name not in ("videos", "has_truth"))
 _LABELS = {
-    "ap_before_threshold": "mAP, all keypoints",
-    "ap_after_threshold": "mAP, over the threshold",
+    "ap_before_threshold": "mAP, all",
+    "ap_after_threshold": "mAP, kept",
     "mota": "MOTA",
     "motp": "MOTP",
     "precision": "precision",
@@ -194,20 +195,24 @@ def _published(store: Store, stage: str, key: str, one: Truth, results: Results)
 def page(evaluation: Evaluation) -> Iterator[str | Table]:
     """The evaluation for a terminal: what was evaluated and how, then scores in the papers' order of columns."""
     threshold = "none" if evaluation.keypoint_threshold is None else f"{evaluation.keypoint_threshold:g}"
-    yield (
+    yield escape(
         f"{evaluation.address} against {evaluation.truth}: {evaluation.videos} videos, {evaluation.frames} frames\n"
         f"detector: {evaluation.detector}\n"
         f"protocol: {evaluation.protocol}   keypoint threshold: {threshold}   run: {evaluation.run}"
     )
     if "mota" in evaluation.values:
-        table = Table("", *_PRINTED)
+        table = Table("", caption="Total*: over joints that have truth   mAP, all: every keypoint, kept: those over the threshold")
+        for label in _PRINTED.values():
+            table.add_column(label, justify="right", no_wrap=True)
         for metric, label in _LABELS.items():
             values = evaluation.values[metric]
             digits = 0 if metric == "id_switches" else 1
             table.add_row(label, *("-" if (value := values[joint]) is None else f"{value:.{digits}f}" for joint in _PRINTED))
         yield table
     if evaluation.values["oks_ap"]["Total"] is not None:
-        table = Table(*(name.removeprefix("oks_") for name in evaluation.values if name.startswith("oks_")), title="OKS")
+        table = Table(title="OKS")
+        for name in (name for name in evaluation.values if name.startswith("oks_")):
+            table.add_column(name.removeprefix("oks_").replace("_", " "), justify="right")
         totals = (by_joint["Total"] for name, by_joint in evaluation.values.items() if name.startswith("oks_"))
         table.add_row(*("-" if value is None else f"{value:.1f}" for value in totals))
         yield table
@@ -216,7 +221,7 @@ def page(evaluation: Evaluation) -> Iterator[str | Table]:
 
 
 def _comparison(against: Against) -> Iterator[str | Table]:
-    yield f"\nless {against.address} (detector: {against.detector}), Total with truth, paired bootstrap over videos"
+    yield escape(f"\nless {against.address} (detector: {against.detector}), Total*, paired bootstrap over videos")
     table = Table("", "difference", "95% interval")
     for label, name in (("mAP", "average_precision"), ("MOTA", "mota"), ("HOTA", "hota"), ("IDF1", "idf1")):
         one = getattr(against.differences, name)

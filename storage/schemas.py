@@ -368,7 +368,12 @@ _EVALUATION = (
     _field("run", pa.string(), "run whose results were scored, or several, by comma; or the address of a file of predictions"),
     _field("truth", pa.string(), "address of the truth"),
     _field("protocol", pa.string(), "`official` or `strict`"),
-    _field("keypoint_threshold", pa.float64(), "keypoints that score less were dropped before tracking was evaluated"),
+    _field(
+        "keypoint_threshold",
+        pa.float64(),
+        "keypoints that score less were dropped before tracking was evaluated; null for none",
+        nullable=True,
+    ),
     _field("detector", pa.string(), "what found the people: a network and its parameters, or boxes or poses from a file"),
 )
 SCORES = _schema(
