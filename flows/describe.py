@@ -12,15 +12,16 @@ from rich.table import Table
 
 from flows.options import option_name
 from flows.settings import S3, S3_SECRETS, Engine, Limits, own_parameters
-from storage.schemas import PUBLISHED, describe, description_of, name_of, unit_of
+from storage.schemas import EVALUATED, PUBLISHED, describe, description_of, name_of, unit_of
+from tasks import evaluation
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.stage import Stage
 
 
 def whole() -> Iterator[str | Table]:
     """Everything, piece by piece, for a terminal."""
-    for stage in PIPELINE:
-        step = next(name for name, stages in STEPS.items() if stage in stages)
+    for stage in (*PIPELINE, *evaluation.STAGES):
+        step = next((name for name, stages in STEPS.items() if stage in stages), "evaluate")
         yield f"\n[bold]{stage.name}[/] (version {stage.version}, step {step}) takes {_inputs(stage)}; {escape(_doc(stage))}"
         for name, field in own_parameters(stage).items():
             yield _setting(option_name(stage, name), field)
@@ -35,14 +36,14 @@ def whole() -> Iterator[str | Table]:
     for name, field in S3.model_fields.items():
         yield _setting(f"TKM_S3__{name.upper()}" if name in S3_SECRETS else f"--s3-{name.replace('_', '-')}", field)
     yield "\n[bold]Published tables[/]"
-    for schema in PUBLISHED:
+    for schema in (*PUBLISHED, *EVALUATED):
         yield _columns(schema)
 
 
 def stage_table() -> str:
     """The pipeline as a Markdown table, for the README."""
     lines = ["| stage | takes | makes | on | what it does |", "| --- | --- | --- | --- | --- |"]
-    for stage in PIPELINE:
+    for stage in (*PIPELINE, *evaluation.STAGES):
         where = "GPU" if stage.resources.gpus else "CPU"
         lines.append(f"| {stage.name} | {_inputs(stage)} | `{name_of(stage.output)}` | {where} | {_doc(stage)} |")
     return "\n".join(lines)
@@ -62,7 +63,7 @@ def _columns(schema: Any) -> Table:
 
 
 def _inputs(stage: Stage) -> str:
-    return ", ".join(source.name for source in stage.inputs) or "the video"
+    return ", ".join(source.name for source in stage.inputs) or ("the video" if stage in PIPELINE else "annotations")
 
 
 def _doc(stage: Stage) -> str:

@@ -10,10 +10,9 @@ from typing import Any
 from flows.again import Wanted
 from flows.groups import file_name, sources_for
 from flows.settings import SettingsError
-from flows.sides import some
 from storage.documents import find_documents, read_annotations, stem
 from storage.given import Kind, given_of, kind_of, write_given
-from storage.sources import InputError, Source, image_paths
+from storage.sources import InputError, Source, image_paths, some
 from storage.store import Store
 from tasks.given import GivenParams
 from tkm.datasets.errors import DatasetError

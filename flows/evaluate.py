@@ -23,10 +23,10 @@ from flows.cluster import connect
 from flows.errors import EvaluationError
 from flows.scoreboard import Against, Evaluation, Scoring, evaluation_of, publish_scores, publish_truth
 from flows.settings import load_settings, refuse_secrets, use_s3
-from flows.sides import Side, is_files, side_of_files, side_of_store, some
+from flows.sides import Side, is_files, side_of_files, side_of_store
 from storage.documents import find_documents
 from storage.runs import Failure, split_address
-from storage.sources import InputError, Source
+from storage.sources import InputError, Source, some
 from storage.store import Store
 from tasks.evaluation import Refused, Results, Scored, import_truth, read_predictions, score_video
 from tasks.score import STAGE, ScoreParams

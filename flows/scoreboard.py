@@ -17,6 +17,7 @@ from storage import tables
 from storage.artifacts import Artifact
 from storage.schemas import EVALUATED, SCORES, SCORES_BY_VIDEO, TRUTH_FRAMES, TRUTH_POSES
 from storage.scores import oks_from_table, scores_from_table
+from storage.sources import some
 from storage.store import Store
 from tasks import truth
 from tasks.evaluation import Results, Scored
@@ -92,6 +93,7 @@ class Evaluation:
     values: Mapping[str, Mapping[str, float | None]]
     by_video: Mapping[str, Mapping[str, Mapping[str, float | None]]]
     frames_by_video: Mapping[str, int]
+    notes: tuple[str, ...]
     against: Against | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -121,7 +123,19 @@ def evaluation_of(side: Side, scoring: Scoring, truth_address: str, params: Scor
         values=_values(scoring.posetrack, scoring.oks),
         by_video=by_video,
         frames_by_video={one.video: one.frames for one in scoring.scored},
+        notes=tuple(_notes(scoring, params)),
     )
+
+
+def _notes(scoring: Scoring, params: ScoreParams) -> Iterator[str]:
+    """Sentences on scores that there are not, and why."""
+    if not scoring.posetrack:
+        yield "mAP and MOTA count by head boxes, which this truth has not: OKS only."
+    if untracked := [one.name for one in scoring.posetrack if not one.is_tracked]:
+        yield f"No track ids in truth or results of {some(untracked)}: tracking is not evaluated."
+    elif scoring.posetrack and not sum(int(one.tracking.objects.sum()) for one in scoring.posetrack):
+        why = "; official leaves out each video's last annotated frame, strict does not" if params.protocol == "official" else ""
+        yield f"Nobody is left in the truth to count MOTA of{why}."
 
 
 def _values(posetrack: Sequence[VideoScores], oks: Sequence[OksEvaluations]) -> dict[str, dict[str, float | None]]:
@@ -201,7 +215,7 @@ def page(evaluation: Evaluation) -> Iterator[str | Table]:
         f"protocol: {evaluation.protocol}   keypoint threshold: {threshold}   run: {evaluation.run}"
     )
     if "mota" in evaluation.values:
-        table = Table("", caption="Total*: over joints that have truth   mAP, all: every keypoint, kept: those over the threshold")
+        table = Table("", caption="Total*: over joints that have truth. all, kept: keypoints before and after the threshold.")
         for label in _PRINTED.values():
             table.add_column(label, justify="right", no_wrap=True)
         for metric, label in _LABELS.items():
@@ -216,6 +230,7 @@ def page(evaluation: Evaluation) -> Iterator[str | Table]:
         totals = (by_joint["Total"] for name, by_joint in evaluation.values.items() if name.startswith("oks_"))
         table.add_row(*("-" if value is None else f"{value:.1f}" for value in totals))
         yield table
+    yield from (escape(note) for note in evaluation.notes)
     if evaluation.against:
         yield from _comparison(evaluation.against)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from storage import runs, tables
 from storage.artifacts import Artifact
-from storage.sources import InputError
+from storage.sources import InputError, some
 from storage.store import Store
 from tasks import detect, estimate, given, index, publish
 from tasks.evaluation import Results
@@ -122,9 +122,3 @@ def _detector(params: Mapping[str, str], file: str) -> str:
 
 def _network(weights: Iterable[str]) -> str:
     return ", ".join(_NETWORKS.get(name, name) for name in weights)
-
-
-def some(names: Iterable[str], shown: int = 5) -> str:
-    """The first of some names, and how many more there are."""
-    listed = list(names)
-    return ", ".join(listed[:shown]) + (f" and {len(listed) - shown} more" if len(listed) > shown else "")

@@ -37,6 +37,12 @@ class InputError(ValueError):
     """What the user gave as input names no videos; the message says what to give."""
 
 
+def some(names: Iterable[str], shown: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    listed = list(names)
+    return ", ".join(listed[:shown]) + (f" and {len(listed) - shown} more" if len(listed) > shown else "")
+
+
 @dataclass(frozen=True, order=True)
 class Source:
     """One video: a file, a folder whose images are its frames, or poses in a file without any pictures.

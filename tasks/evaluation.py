@@ -21,6 +21,8 @@ from tasks.truth import Truth, TruthParams
 from tkm.datasets.sequence import Sequence
 from tkm.skeleton import POSETRACK_15
 
+STAGES = (truth.FRAMES, truth.POSES, score.STAGE, score.OKS)
+
 
 @dataclass(frozen=True)
 class Results:
@@ -130,19 +132,19 @@ def score_video(store: Store, one: Truth, results: Results, params: score.ScoreP
             predicted = predicted or _comparable(results.read(), true, results)
             _commit(artifact, stage, own, inputs, stage.run(true, predicted, own), len(true), began)
         except (InputError, ValueError) as error:
-            return Refused(f"{results.video}: {error}")
+            return Refused(str(error))
     return Scored(results.video, len(true), scored.get(score.STAGE.name, ""), scored[score.OKS.name])
 
 
 def _comparable(predicted: Sequence, true: Sequence, results: Results) -> Sequence:
     """The results in the truth's skeleton; ValueError where their frames are not those of the truth."""
     if len(predicted) != len(true):
-        raise ValueError(f"the results have {len(predicted)} frames, the truth of {true.name} has {len(true)}")
+        raise ValueError(f"{results.video}: the results have {len(predicted)} frames, the truth {true.name} has {len(true)}")
     unseen = np.unique(true.people.frame[~predicted.is_labeled[true.people.frame]])
     if len(unseen) and not results.uri:
         raise ValueError(
-            f"the truth has people in {len(unseen)} frames that the run did not sample, such as frame {unseen[0]}; annotate "
-            "without --fps, --every and --frames to evaluate"
+            f"{results.video}: the truth has people in {len(unseen)} frames that the run did not sample, such as frame {unseen[0]}; "
+            "annotate without --fps, --every and --frames to evaluate"
         )
     return in_skeleton(predicted, true.skeleton)
 
