@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from flows.detections import name_of
 from flows.settings import SettingsError
@@ -14,8 +14,10 @@ from storage.sources import InputError, Source
 from storage.store import Store, StoreError
 from tasks import given
 from tasks.exports import Exported, coco_documents, posetrack_documents, write_tables
+from tasks.merge import Finished
 
 FORMATS = ("posetrack18", "posetrack17", "coco", "parquet")
+_YEARS: dict[str, Literal[2017, 2018]] = {"posetrack18": 2018, "posetrack17": 2017}
 
 
 def export(store: Store, run: str | None, format_: str, output: str, videos: Collection[str] = ()) -> Iterator[str]:
@@ -50,13 +52,13 @@ def _written(store: Store, target: Store, format_: str, videos: list[Exported]) 
         yield from write_tables(store, target, videos)
         return
     is_coco = format_ == "coco"
-    documents = coco_documents(store, videos).items() if is_coco else posetrack_documents(store, videos, f"20{format_[-2:]}")
+    documents = coco_documents(store, videos).items() if is_coco else posetrack_documents(store, videos, _YEARS[format_])
     for name, document in documents:
         target.write(f"{name}.json", json.dumps(document, separators=(",", ":"), allow_nan=False).encode())
         yield f"{name}.json"
 
 
-def _exported(store: Store, found: list[tuple[str, Any]]) -> list[Exported]:
+def _exported(store: Store, found: list[tuple[str, Finished]]) -> list[Exported]:
     """Finished videos with what the plans of their runs know of them."""
     plans: dict[tuple[str, str], dict[str, Any]] = {}
     for run in {run for run, _ in found}:
@@ -64,7 +66,9 @@ def _exported(store: Store, found: list[tuple[str, Any]]) -> list[Exported]:
             plans.setdefault((run, row["video"]), row)[f"{row['stage']}_params"] = row["params"]
     exported = []
     for run, one in found:
-        plan = plans[run, one.video]
+        plan = plans.get((run, one.video))
+        if plan is None:
+            raise StoreError(f"{store.root} has lost the plan of run {run}, which {one.video} is of; annotate it again")
         source = Source(one.uri, plan["kind"])
         poses = json.loads(plan.get(f"{given.POSES.name}_params", "{}"))
         exported.append(Exported(run, one, source, name_of(source), poses.get("sha256")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from storage.artifacts import Artifact
 from storage.given import given_frame_names, read_given
@@ -47,20 +47,20 @@ class Exported:
 
 
 def posetrack_documents(
-    store: Store, videos: Sequence[Exported], year: str
+    store: Store, videos: Sequence[Exported], year: Literal[2017, 2018]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and document, PoseTrack's of 2018 or 2017, of one video at a time, in order of the names.
+    """Name and document, as in PoseTrack's files of a year, of one video at a time, in order of the names.
 
     Raises InputError for track ids that PoseTrack's evaluator refuses.
     """
-    first = first_image_ids({video.name: _frames(store, video) for video in videos}) if year == "2018" else {}
+    first = first_image_ids({video.name: _frames(store, video) for video in videos}) if year == 2018 else {}
     for video in sorted(videos, key=lambda video: video.name):
         results = in_skeleton(read_sequence(store, video), POSETRACK_15)
         try:
             posetrack18.check_track_ids(results)
         except DatasetError as error:
             raise video.refused(error) from None
-        yield video.name, posetrack18.write(results, first[video.name]) if year == "2018" else posetrack17.write(results)
+        yield video.name, posetrack18.write(results, first[video.name]) if year == 2018 else posetrack17.write(results)
 
 
 def coco_documents(store: Store, videos: Sequence[Exported]) -> dict[str, Any]:
