@@ -74,6 +74,8 @@ Threshold = Annotated[
 ]
 Other = Annotated[str | None, typer.Option("--against", metavar="URI", help="compare with URI or URI@RUN by bootstrap")]
 Keep = Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help="where scores of files of predictions are kept")]
+Format = Annotated[str, typer.Option("--format", metavar="NAME", help="posetrack18, posetrack17, coco or parquet")]
+Target = Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="folder or URL for the files")]
 Rows = Annotated[int, typer.Option(min=1, help="rows of poses to print")]
 Reach = Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help="also check that results can be kept here")]
 
@@ -396,6 +398,16 @@ def show(uri: Address, rows: Rows = 5) -> None:
     console.print(results_overview(store, run))
     console.print(people(store, run))
     console.print(first_poses(store, run, rows))
+
+
+@app.command()
+def export(uri: Address, format_: Format, output: Target, videos: Videos = None) -> None:
+    """Write results as PoseTrack's or COCO's JSON, or as plain Parquet files."""
+    from flows.export import export as write
+
+    root, run = split_address(uri)
+    for path in write(_open(root), run, format_, output, videos or []):
+        console.print(path, highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()

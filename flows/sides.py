@@ -15,7 +15,7 @@ from storage.sources import InputError, some
 from storage.store import Store
 from tasks import detect, estimate, given, index, publish
 from tasks.evaluation import Results
-from tasks.merge import finished_of_run
+from tasks.merge import Finished, finished_of_run
 
 _NETWORKS = {"nanodet": "NanoDet", "movenet-thunder": "MoveNet Thunder"}
 
@@ -35,15 +35,24 @@ def side_of_store(store: Store, run: str | None, videos: Collection[str]) -> Sid
 
     Raises InputError where there are none, StoreError where there is no such run.
     """
-    found = _of_run(store, runs.find_run(store, run)) if run is not None else _published(store)
-    chosen = _chosen(found, videos)
-    if not chosen:
-        what = store.root if run is None else f"run {run} of {store.root}"
-        raise InputError(f"{what} holds no finished videos to evaluate; annotate some first")
-    own_runs = sorted({one.run for one in chosen})
-    detectors = sorted({detector for one in own_runs for detector in _detectors(store, one, {r.video for r in chosen})})
+    chosen = finished_videos(store, run, videos)
+    results = tuple(
+        Results(one.video, _names(one), own, one.shard, store.root, one.index_key, one.publish_key) for own, one in chosen
+    )
+    own_runs = sorted({one.run for one in results})
+    detectors = sorted({detector for one in own_runs for detector in _detectors(store, one, {r.video for r in results})})
     address = store.root if run is None else f"{store.root}@{run}"
-    return Side(address, ", ".join(own_runs), "; ".join(detectors), tuple(chosen))
+    return Side(address, ", ".join(own_runs), "; ".join(detectors), results)
+
+
+def finished_videos(store: Store, run: str | None, videos: Collection[str]) -> list[tuple[str, Finished]]:
+    """Finished videos, each after the run it is of: chosen and refused as by `side_of_store`."""
+    found = [(run, one) for one in finished_of_run(store, runs.find_run(store, run))] if run is not None else _published(store)
+    if not found:
+        what = store.root if run is None else f"run {run} of {store.root}"
+        raise InputError(f"{what} holds no finished videos; annotate some first")
+    chosen = _chosen({one.video: _names(one) for _, one in found}, videos)
+    return [(own, one) for own, one in found if one.video in chosen]
 
 
 def side_of_files(address: str, found: Sequence[Results], videos: Collection[str]) -> Side:
@@ -51,7 +60,8 @@ def side_of_files(address: str, found: Sequence[Results], videos: Collection[str
     twice = [name for name, count in Counter(one.video for one in found).items() if count > 1]
     if twice:
         raise InputError(f"{address} holds several videos of one name: {some(twice)}; give each once")
-    return Side(address, address, f"those of {address}", tuple(_chosen(found, videos)))
+    chosen = _chosen({one.video: one.names for one in found}, videos)
+    return Side(address, address, f"those of {address}", tuple(one for one in found if one.video in chosen))
 
 
 def is_files(address: str) -> bool:
@@ -62,41 +72,38 @@ def is_files(address: str) -> bool:
     return run is None and not Store(root).folders("runs")
 
 
-def _published(store: Store) -> list[Results]:
+def _published(store: Store) -> list[tuple[str, Finished]]:
     runs.find_run(store, None)
     found = []
     for row in tables.read(store, "videos").to_pylist():
         manifest = Artifact(store, publish.STAGE.name, row["publish_key"]).manifest() if row["publish_key"] else None
         if manifest is None:
             raise InputError(f"{row['video']} is being annotated anew, or its artifact is gone; run `tkm annotate` to the end")
-        keys = {"index_key": manifest.inputs[index.STAGE.name], "publish_key": manifest.key}
-        found.append(Results(row["video"], _names(row["name"], row["video"]), row["run"], row["shard"], store.root, **keys))
+        index_key = manifest.inputs[index.STAGE.name]
+        same = {name: row[name] for name in Finished.__dataclass_fields__ if name != "index_key"}
+        found.append((row["run"], Finished(**same, index_key=index_key)))
     return found
 
 
-def _of_run(store: Store, run: str) -> list[Results]:
-    return [
-        Results(one.video, _names(one.name, one.video), run, one.shard, store.root, one.index_key, one.publish_key)
-        for one in finished_of_run(store, run)
-    ]
-
-
-def _names(name: str, video: str) -> tuple[str, ...]:
+def _names(one: Finished) -> tuple[str, ...]:
     """What files of truth may call a video: its name without suffix, its name, its id."""
-    return tuple(dict.fromkeys((name.rpartition(".")[0] or name, name, video)))
+    return tuple(dict.fromkeys((one.name.rpartition(".")[0] or one.name, one.name, one.video)))
 
 
-def _chosen(found: Sequence[Results], videos: Collection[str]) -> list[Results]:
+def _chosen(names: Mapping[str, tuple[str, ...]], videos: Collection[str]) -> set[str]:
+    """Ids of the videos that patterns name, all of them where there is none. InputError for a pattern that names none."""
     if not videos:
-        return list(found)
+        return set(names)
     chosen: set[str] = set()
     for pattern in videos:
-        matching = {one.video for one in found if any(name == pattern or fnmatchcase(name, pattern) for name in one.names)}
+        matching = {
+            video for video, own in names.items() if any(name == pattern or fnmatchcase(name, pattern) for name in own)
+        }
         if not matching:
-            known = some(one.names[0] for one in found)
+            known = some(own[0] for own in names.values())
             raise InputError(f"--videos {pattern}: there is no video of that id or name, only {known}")
         chosen |= matching
-    return [one for one in found if one.video in chosen]
+    return chosen
 
 
 def _detectors(store: Store, run: str, videos: Collection[str]) -> set[str]:

@@ -2,9 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+GROUP_ROWS = 128 * 1024
+
+
+class GroupedWriter:
+    """A Parquet file that is written table by table, in row groups of at most 128k rows; little more than one is in memory.
+
+    The schema's metadata, descriptions and units among them, is kept in the file. It is whole when the `with` block ends.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._pending = [schema.empty_table()]
+        self._rows = 0
+
+    def __enter__(self) -> GroupedWriter:
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        if error is None:
+            self._write(self._rows)
+        self._writer.close()
+
+    def add(self, table: pa.Table) -> None:
+        """Put the rows of a table of the schema after those that were added before."""
+        self._pending.append(table)
+        self._rows += table.num_rows
+        self._write(self._rows - self._rows % GROUP_ROWS)
+
+    def _write(self, rows: int) -> None:
+        if rows:
+            every = pa.concat_tables(self._pending).unify_dictionaries()
+            self._writer.write_table(every.slice(0, rows), row_group_size=GROUP_ROWS)
+            self._pending, self._rows = [every.slice(rows)], self._rows - rows
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -9,7 +9,10 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,6 +110,27 @@ class Store:
         else:
             self._fs.pipe_file(path, data)
 
+    @contextmanager
+    def new_file(self, name: str) -> Iterator[Path]:
+        """A local file to write, which becomes the object, replacing one of that name, where the block ends without an error.
+
+        For what does not fit in memory; behind a URL it needs room in the folder for temporary files (TMPDIR).
+        """
+        path = self.path(name)
+        parent = Path(path).parent if self.is_local else Path(tempfile.gettempdir())
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary = parent / f".{uuid.uuid4().hex}.tmp"
+        try:
+            yield temporary
+            if self.is_local:
+                _sync(temporary)
+                temporary.replace(path)
+                _sync_folder(parent)
+            else:
+                self._fs.put_file(str(temporary), path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def read(self, name: str) -> bytes:
         """All bytes of an object. FileNotFoundError where there is none."""
         return bytes(self._fs.cat_file(self.path(name)))
@@ -199,6 +223,11 @@ def _canonical(root: str) -> str:
     if wrong := re.search(r"[#?%]", path):
         raise StoreError(f"{root}: Delta Lake tables cannot lie below a name with {wrong[0]!r} on S3; choose another output")
     return f"s3://{bucket}{normpath('/' + path.lstrip('/'))}".rstrip("/")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -49,6 +49,8 @@ from tests.s3_server import S3Server
         (["status", "no-such-output"], "no-such-output"),
         (["show", "no-such-output"], "no-such-output"),
         (["render", "no-such-output"], "no-such-output"),
+        (["export", "no-such-output", "--format", "coco", "-o", "out"], "no-such-output"),
+        (["export", "no-such-output", "--format", "voc", "-o", "out"], "posetrack18, posetrack17, coco, parquet"),
     ],
 )
 def test_wrong_usage_is_named_and_exits_with_2(arguments: list[str], named: str) -> None:

@@ -74,7 +74,7 @@ def write(sequence: Sequence, first_image_id: int = FIRST_OTHER, number_untracke
         number_untracked: people without a track id get one that is free in their frame, as the evaluator wants; else none.
     Raises: DatasetError for a track id above 9,999, or twice in a frame.
     """
-    _check_track_ids(sequence)
+    check_track_ids(sequence)
     names = KEYPOINTS if sequence.skeleton is POSETRACK_15 else sequence.skeleton.keypoints
     category = {"supercategory": "person", "id": 1, "name": "person", "keypoints": list(names), "skeleton": []}
     layout = Layout.of(category, sequence.name)
@@ -86,7 +86,8 @@ def write(sequence: Sequence, first_image_id: int = FIRST_OTHER, number_untracke
     }
 
 
-def _check_track_ids(sequence: Sequence) -> None:
+def check_track_ids(sequence: Sequence) -> None:
+    """Raise DatasetError for track ids that the evaluator refuses: above 9,999, or twice in a frame."""
     people = sequence.people
     tracked = people.track_id >= 0
     pairs = np.stack([people.frame, people.track_id], axis=1)[tracked]

@@ -1,0 +1,139 @@
+"""Results as other tools read them: PoseTrack's and COCO's JSON documents, and plain Parquet files of the published tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from storage.artifacts import Artifact
+from storage.given import given_frame_names, read_given
+from storage.parquet import GroupedWriter
+from storage.schemas import FRAMES, POSES, TRACKS, VIDEOS, name_of
+from storage.sources import InputError, Source, image_paths
+from storage.store import Store
+from tasks import index
+from tasks.merge import Finished, published_rows
+from tasks.predictions import in_skeleton, sequence_of
+from tkm.datasets import coco, posetrack17, posetrack18, sequence
+from tkm.datasets.errors import DatasetError
+from tkm.datasets.ids import first_image_ids
+from tkm.skeleton import COCO_17, POSETRACK_15
+
+_TABLES = (VIDEOS, FRAMES, POSES, TRACKS)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A video whose results are exported.
+
+    run            whose results they are
+    finished       identity, and the keys of its artifacts
+    source         where the video was read from
+    name           its name without suffix
+    poses_sha256   digest of the given poses that it is known by, None where it has pictures
+    """
+
+    run: str
+    finished: Finished
+    source: Source
+    name: str
+    poses_sha256: str | None
+
+    def refused(self, error: DatasetError) -> InputError:
+        """What to raise where a format has no place for its results."""
+        return InputError(f"{self.finished.video} cannot be exported: {error}")
+
+
+def posetrack_documents(
+    store: Store, videos: Sequence[Exported], year: Literal[2017, 2018]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and document, as in PoseTrack's files of a year, of one video at a time, in order of the names.
+
+    Raises InputError for track ids that PoseTrack's evaluator refuses.
+    """
+    first = first_image_ids({video.name: _frames(store, video) for video in videos}) if year == 2018 else {}
+    for video in sorted(videos, key=lambda video: video.name):
+        results = in_skeleton(read_sequence(store, video), POSETRACK_15)
+        try:
+            posetrack18.check_track_ids(results)
+        except DatasetError as error:
+            raise video.refused(error) from None
+        yield video.name, posetrack18.write(results, first[video.name]) if year == 2018 else posetrack17.write(results)
+
+
+def coco_documents(store: Store, videos: Sequence[Exported]) -> dict[str, Any]:
+    """COCO's dataset `annotations` and list `results` of all videos together, in the skeleton of their poses.
+
+    Raises InputError where the poses have several skeletons, or frames of different videos one number.
+    """
+    found = [read_sequence(store, video) for video in sorted(videos, key=lambda video: video.name)]
+    # A video without people has no skeleton of its own.
+    owners = {one.skeleton: one.name for one in found if len(one.people)}
+    if len(owners) > 1:
+        named = ", ".join(f"{skeleton.name} ({name})" for skeleton, name in owners.items())
+        raise InputError(f"COCO's files hold one skeleton, the poses have several: {named}; choose with --videos")
+    skeleton = next(iter(owners), COCO_17)
+    same = [in_skeleton(one, skeleton) for one in found]
+    try:
+        return {"annotations": coco.write_dataset(same), "results": coco.write_results(same)}
+    except DatasetError as error:
+        raise InputError(f"these videos cannot be exported together: {error}; choose with --videos") from None
+
+
+def write_tables(store: Store, target: Store, videos: Iterable[Exported]) -> list[str]:
+    """Write the published tables as Parquet files by video and frame, one video in memory at a time; names of the files.
+
+    All appear when all are written, each in one step.
+    """
+    names = [f"{name_of(schema)}.parquet" for schema in _TABLES]
+    with ExitStack() as files:
+        paths = [files.enter_context(target.new_file(name)) for name in names]
+        with ExitStack() as writing:
+            writers = [
+                writing.enter_context(GroupedWriter(path, schema)) for path, schema in zip(paths, _TABLES, strict=True)
+            ]
+            for video in sorted(videos, key=lambda video: video.finished.video):
+                rows = published_rows(store, video.run, video.finished)
+                for writer, schema in zip(writers, _TABLES, strict=True):
+                    writer.add(rows[name_of(schema)])
+    return names
+
+
+def read_sequence(store: Store, video: Exported) -> sequence.Sequence:
+    """A video's results with names for all its frames. DamagedArtifactError where artifacts are not whole."""
+    poses = published_rows(store, video.run, video.finished)["poses"]
+    found = sequence_of(poses, _frame_index(store, video).read(), video.name)
+    return replace(found, frame_names=_frame_names(store, video, len(found)))
+
+
+def _frame_names(store: Store, video: Exported, frames: int) -> tuple[str, ...]:
+    """Names of the frames' pictures: those in the folder of frames or in the file of poses, else numbers.
+
+    Names without a folder are put into one that is called as the video, which tells PoseTrack's tools whose they are.
+    """
+    pictures: list[str] = []
+    if video.source.kind == "frames":
+        pictures = _pictures(video.source)
+    elif video.poses_sha256 is not None:
+        pictures = given_frame_names(read_given(store, video.poses_sha256))
+    if len(pictures) != frames:
+        pictures = [f"{frame:06d}.jpg" for frame in range(frames)]
+    return tuple(name if "/" in name else f"images/{video.name}/{name}" for name in pictures)
+
+
+def _pictures(source: Source) -> list[str]:
+    try:
+        return [path.rpartition("/")[2] for path in image_paths(source)]
+    except OSError:
+        return []  # the folder is gone; the results are not
+
+
+def _frame_index(store: Store, video: Exported) -> Artifact:
+    return Artifact(store, index.STAGE.name, video.finished.index_key)
+
+
+def _frames(store: Store, video: Exported) -> int:
+    manifest = _frame_index(store, video).manifest()
+    return manifest.rows if manifest is not None else 0
