@@ -115,13 +115,14 @@ def _people(rects: Entries, frame: np.ndarray) -> People:
     keypoint = joined.integers("id")
     if ((keypoint < 0) | (keypoint >= K)).any():
         joined.refuse(int(np.argmax((keypoint < 0) | (keypoint >= K))), "id", f"the number of a keypoint, 0 to {K - 1}")
-    # The evaluator takes the first point of a number; the last to be written here is what stays.
-    person, keypoint = person[::-1], keypoint[::-1]
+    # The evaluator takes the first point of a number.
+    _, first = np.unique(person * K + keypoint, return_index=True)
+    person, keypoint = person[first], keypoint[first]
     xy_px, keypoint_score = np.full((P, K, 2), np.nan), np.full((P, K), np.nan)
     visibility = np.full((P, K), -1, np.int8)
-    xy_px[person, keypoint] = np.stack([joined.numbers("x"), joined.numbers("y")], axis=1)[::-1]
-    keypoint_score[person, keypoint] = joined.numbers("score", np.nan)[::-1]
-    visibility[person, keypoint] = joined.integers("is_visible", -1)[::-1].clip(-1, 2)
+    xy_px[person, keypoint] = np.stack([joined.numbers("x"), joined.numbers("y")], axis=1)[first]
+    keypoint_score[person, keypoint] = joined.numbers("score", np.nan)[first]
+    visibility[person, keypoint] = joined.integers("is_visible", -1)[first].clip(-1, 2)
     return People(
         frame=frame,
         track_id=rects.integers("track_id", -1),
