@@ -67,6 +67,8 @@ def test_a_person_without_points_is_kept(annopoints):
     people = posetrack17.read(document(frame(1, rect(annopoints=annopoints))), "x").people
     assert len(people) == 1
     assert np.isnan(people.xy_px).all()
+    # Only an empty list of points says that somebody looked for them.
+    assert (people.visibility == (0 if annopoints == [{"point": []}] else -1)).all()
 
 
 def test_all_frames_count_whether_labelled_or_not_in_the_order_of_the_file():
