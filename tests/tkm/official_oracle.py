@@ -141,7 +141,8 @@ def curve_of(videos, joint):
         ]  # fmt: skip
     if not points:
         return 0.0, 0.0, 0.0
-    ranked = sorted(points[::-1], key=lambda point: -point[0])
+    points.reverse()
+    ranked = sorted(points, key=lambda point: -point[0])
     found = np.cumsum([hit for _, hit in ranked])
     precision = [number / (n + 1) for n, number in enumerate(found)]
     if not to_find:

@@ -205,10 +205,10 @@ def _has_people(sequence: Sequence, given: Bool, regions: tuple[tuple[Polygon, .
     """(T,) bool, the frames in which the evaluator has people, of their points (people, J) that take part."""
     people = sequence.people
     without_regions = np.array([not polygons for polygons in regions], np.bool_)
-    in_file: Bool = np.isfinite(people.xy_px).all(axis=-1)
-    never_had_points = ~in_file.any(axis=1) & (people.visibility >= 0).any(axis=1)
+    has_points = np.isfinite(people.xy_px.sum(axis=-1)).any(axis=1)
+    has_empty_list = ~has_points & (people.visibility >= 0).any(axis=1)
     has_people = np.zeros(len(sequence), np.bool_)
-    has_people[people.frame[given.any(axis=1) | (never_had_points & without_regions[people.frame])]] = True
+    has_people[people.frame[given.any(axis=1) | (has_empty_list & without_regions[people.frame])]] = True
     return has_people
 
 
