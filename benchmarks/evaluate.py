@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from tkm.datasets.sequence import People, Sequence
+from tkm.datasets import posetrack18
+from tkm.datasets.files import parse_json
+from tkm.datasets.sequence import Sequence
 from tkm.metrics.average_precision import average_precision, point_detections
 from tkm.metrics.cleaning import annotated_frames, labeled_frames
 from tkm.metrics.hota import hota_sums
@@ -22,13 +22,8 @@ from tkm.metrics.identity import identity_counts
 from tkm.metrics.mota import mota_counts
 from tkm.metrics.oks import oks_average_precision, oks_evaluations
 from tkm.metrics.scores import pool, score_video
-from tkm.skeleton import POSETRACK_15
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "bonn"
-SLOTS = (
-    "nose", "neck", "head_top", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow",
-    "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
-)  # fmt: skip
 Videos = list[tuple[Sequence, Sequence]]
 
 
@@ -38,30 +33,7 @@ def read(folder: Path) -> Videos:
 
 
 def _sequence(path: Path) -> Sequence:
-    found = json.loads(path.read_text())
-    place = {image["id"]: t for t, image in enumerate(found["images"])}
-    people = sorted(found["annotations"], key=lambda each: place[each["image_id"]])
-    P, order = len(people), [SLOTS.index(joint) for joint in POSETRACK_15.keypoints]
-    points = np.array([each["keypoints"] for each in people], np.float64).reshape(P, 17, 3)[:, order]
-    boxes = np.array([[each.get(name, [np.nan] * 4) for name in ("bbox", "bbox_head")] for each in people], np.float64)
-    boxes = boxes.reshape(P, 2, 4)
-    boxes[..., 2:] += boxes[..., :2]
-    scores = np.array([each["scores"] or [np.nan] * 17 for each in people], np.float64).reshape(P, 17)[:, order]
-    regions = [zip(image["ignore_regions_x"], image["ignore_regions_y"], strict=True) for image in found["images"]]
-    return Sequence(
-        name=path.stem, skeleton=POSETRACK_15, frame_names=tuple(image["file_name"] for image in found["images"]),
-        image_id=np.array(list(place)), is_labeled=np.array([image["is_labeled"] for image in found["images"]]),
-        size_px=np.zeros((len(place), 2), np.int64),
-        ignore_regions=tuple(tuple(np.column_stack(xy).astype(np.float64) for xy in polygons) for polygons in regions),
-        people=People(
-            frame=np.array([place[each["image_id"]] for each in people], np.int64),
-            track_id=np.array([each["track_id"] for each in people], np.int64),
-            score=np.array([each.get("score", np.nan) for each in people], np.float64),
-            box_xyxy_px=boxes[:, 0], head_xyxy_px=boxes[:, 1], area_px2=np.full(P, np.nan), is_crowd=np.zeros(P, np.bool_),
-            xy_px=np.where((points == 0).all(axis=2, keepdims=True), np.nan, points[..., :2]),
-            keypoint_score=scores, visibility=points[..., 2].astype(np.int8),
-        ),
-    )  # fmt: skip
+    return posetrack18.read(parse_json(path.read_bytes(), path.name), path.stem)
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:

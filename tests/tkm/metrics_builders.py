@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import shapely
 
+from tkm.datasets import posetrack18
 from tkm.datasets.sequence import People, Sequence
 from tkm.skeleton import POSETRACK_15
 
@@ -14,10 +15,6 @@ BONN = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "bonn"
 needs_bonn = pytest.mark.skipif(not BONN.is_dir(), reason=f"needs bonn's sequences in {BONN}")
 JOINTS = len(POSETRACK_15.keypoints)
 HEAD_SIZE_PX = 30.0  # of everyone here: a head box of 30 x 40 pixels, its diagonal times 0.6
-SLOTS = (
-    "nose", "neck", "head_top", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow",
-    "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
-)  # fmt: skip
 
 
 def person(frame, track_id, x, y=100.0, score=0.9, joints=range(JOINTS)):
@@ -119,34 +116,8 @@ def distances_of(joint, predicted, true):
 def bonn():
     """Pairs of truth and prediction, by name."""
     names = sorted(path.name for path in (BONN / "gt").glob("*.json"))
-    return [(read_posetrack18(BONN / "gt" / name), read_posetrack18(BONN / "pred" / name)) for name in names]
+    return [tuple(read(BONN / which / name) for which in ("gt", "pred")) for name in names]
 
 
-def read_posetrack18(path):
-    """A PoseTrack 2018 file, as much of it as bonn's files need."""
-    found = json.loads(path.read_text())
-    place = {image["id"]: t for t, image in enumerate(found["images"])}
-    people = sorted(found["annotations"], key=lambda each: place[each["image_id"]])
-    P, order = len(people), [SLOTS.index(joint) for joint in POSETRACK_15.keypoints]
-    points = np.array([each["keypoints"] for each in people], np.float64).reshape(P, 17, 3)[:, order]
-    scores = [each["scores"] or [np.nan] * 17 for each in people]
-
-    def box(name):
-        xywh_px = np.array([each.get(name, [np.nan] * 4) for each in people], np.float64).reshape(P, 4)
-        return np.concatenate([xywh_px[:, :2], xywh_px[:, :2] + xywh_px[:, 2:]], axis=1)
-
-    regions = [zip(image["ignore_regions_x"], image["ignore_regions_y"], strict=True) for image in found["images"]]
-    return Sequence(
-        name=path.stem, skeleton=POSETRACK_15, frame_names=tuple(image["file_name"] for image in found["images"]),
-        image_id=np.array(list(place)), is_labeled=np.array([image["is_labeled"] for image in found["images"]]),
-        size_px=np.zeros((len(place), 2), np.int64),
-        ignore_regions=tuple(tuple(np.column_stack(xy).astype(np.float64) for xy in polygons) for polygons in regions),
-        people=People(
-            frame=np.array([place[each["image_id"]] for each in people], np.int64),
-            track_id=np.array([each["track_id"] for each in people], np.int64),
-            score=np.array([each.get("score", np.nan) for each in people], np.float64),
-            box_xyxy_px=box("bbox"), head_xyxy_px=box("bbox_head"), area_px2=np.full(P, np.nan),
-            is_crowd=np.zeros(P, np.bool_), xy_px=np.where((points == 0).all(axis=2, keepdims=True), np.nan, points[..., :2]),
-            keypoint_score=np.array(scores, np.float64).reshape(P, 17)[:, order], visibility=points[..., 2].astype(np.int8),
-        ),
-    )  # fmt: skip
+def read(path):
+    return posetrack18.read(json.loads(path.read_text()), path.stem)

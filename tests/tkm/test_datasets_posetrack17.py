@@ -67,6 +67,8 @@ def test_a_person_without_points_is_kept(annopoints):
     people = posetrack17.read(document(frame(1, rect(annopoints=annopoints))), "x").people
     assert len(people) == 1
     assert np.isnan(people.xy_px).all()
+    # Only an empty list of points says that somebody looked for them.
+    assert (people.visibility == (0 if annopoints == [{"point": []}] else -1)).all()
 
 
 def test_all_frames_count_whether_labelled_or_not_in_the_order_of_the_file():
@@ -88,8 +90,11 @@ def test_ignored_regions_are_polygons():
 
 
 def test_the_first_point_of_a_number_counts_as_for_the_evaluator():
-    people = posetrack17.read(document(frame(1, rect(point(3, 1, 2), point(3, 5, 6)))), "x").people
+    twice = point(3, 1, 2, score=[0.25], is_visible=[1]), point(3, 5, 6, score=[0.75], is_visible=[0])
+    people = posetrack17.read(document(frame(1, rect(*twice))), "x").people
     assert people.xy_px[0, 3].tolist() == [1, 2]
+    assert people.keypoint_score[0, 3] == 0.25
+    assert people.visibility[0, 3] == 1
 
 
 @pytest.mark.parametrize(

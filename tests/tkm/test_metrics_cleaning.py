@@ -82,6 +82,21 @@ def test_a_true_person_without_a_head_box_is_named():
     truth = video([person(2, 7, 100)], 3, head_boxes=False)
     with pytest.raises(ValueError, match=r"000001_bonn_test, frame 2, track 7: .* head box"):
         annotated_frames(truth, truth)
+    assert annotated_frames(truth, video([], 3)).true_given.all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_distances_are_the_evaluators_to_the_last_bit(seed):
+    rng = np.random.default_rng(seed)
+    truth, prediction = (video([person(0, n, 0) for n in range(9)], 1) for _ in range(2))
+    places, others, heads = rng.normal(500, 99, (9, JOINTS, 2)), rng.normal(500, 99, (9, JOINTS, 2)), rng.normal(90, 30, (9, 4))
+    truth = dataclasses.replace(truth, people=dataclasses.replace(truth.people, xy_px=places, head_xyxy_px=heads))
+    prediction = dataclasses.replace(prediction, people=dataclasses.replace(prediction.people, xy_px=others))
+    frames = annotated_frames(truth, prediction)
+    for pair, (p, q) in enumerate(zip(frames.pair_pred.tolist(), frames.pair_true.tolist(), strict=True)):
+        head_size_px = 0.6 * np.linalg.norm(heads[q, 2:] - heads[q, :2])
+        expected = [np.linalg.norm(places[q, j] - others[p, j]) / head_size_px for j in range(JOINTS)]
+        assert frames.distance[pair].tolist() == expected
 
 
 @pytest.mark.parametrize(("ids", "named"), [((3, 3), "3"), ((-1, 4), "-1"), ((-2, -2), "-2")])

@@ -101,6 +101,51 @@ def test_a_frame_whose_truth_the_clean_up_empties_counts_likewise():
     assert (strict["objects"], strict["misses"], strict["false_positives"]) == (2, 0, 6)
 
 
+FAR_AWAY = (np.array([[5000.0, 5000.0], [5100.0, 5000.0], [5000.0, 5100.0]]),)
+
+
+@pytest.mark.parametrize(
+    ("visibility", "regions", "objects", "misses", "false_positives"),
+    [
+        (0, (), 3, 2, 0),  # kept: the two true people of the frame are missed
+        (-1, (), 2, 1, 1),  # the file has no points of the person: one fake miss and false positive
+        (0, FAR_AWAY, 2, 1, 1),  # where there are regions people without points are dropped after them
+    ],
+)
+def test_a_predicted_person_without_points_keeps_a_frame_from_the_fakes_unless_dropped(
+    visibility, regions, objects, misses, false_positives
+):
+    truth = video([person(t, n, 100 + 400 * n) for t, n in ((0, 0), (1, 0), (1, 1), (2, 0))], 3, regions={1: regions})
+    prediction = without_points(video([person(t, 0, 100) for t in range(3)], 3), 1, visibility)
+    counts = summed(counts_of(truth, prediction, "official"))
+    assert (counts["objects"], counts["misses"], counts["false_positives"]) == (objects, misses, false_positives)
+    assert summed(counts_of(truth, prediction))["false_positives"] == 0
+
+
+@pytest.mark.parametrize(("visibility", "objects", "misses", "false_positives"), [(0, 1, 0, 1), (-1, 2, 1, 1)])
+def test_a_true_person_without_points_does_likewise(visibility, objects, misses, false_positives):
+    truth = without_points(video([person(t, 0, 100) for t in range(3)], 3), 1, visibility)
+    prediction = video([person(t, 0, 100) for t in range(3)], 3)
+    counts = summed(counts_of(truth, prediction, "official"))
+    assert (counts["objects"], counts["misses"], counts["false_positives"]) == (objects, misses, false_positives)
+
+
+def test_a_predicted_person_whom_the_threshold_leaves_no_point_is_dropped():
+    truth = video([person(t, 0, 100) for t in range(3)], 3)
+    prediction = without_points(video([person(t, 0, 100, score=0.9 if t != 1 else 0.1) for t in range(3)], 3), 3, 0)
+    frames = annotated_frames(truth, prediction, keypoint_threshold=0.5)
+    assert frames.has_pred.tolist() == [True, False, True]
+    assert frames.has_true.all()
+
+
+def without_points(sequence, frame, visibility):
+    """The sequence, visibilities as the file's, where the people of a frame have no point."""
+    people = sequence.people
+    xy_px = np.where((people.frame == frame)[:, None, None], np.nan, people.xy_px)
+    seen = np.full(people.visibility.shape, visibility, np.int8)
+    return dataclasses.replace(sequence, people=dataclasses.replace(people, xy_px=xy_px, visibility=seen))
+
+
 def test_a_match_once_made_is_kept_though_another_is_nearer_and_over_a_gap():
     truth = video([person(t, 0, 100) for t in range(4)], 4)
     near, far = [person(t, 1, 100) for t in (1, 3)], [person(t, 2, 109) for t in (0, 1, 3)]
@@ -149,7 +194,8 @@ def test_one_frame_leaves_the_official_protocol_nothing_to_count():
     counts = counts_of(truth, truth, "official")
     assert not any(getattr(counts, name).any() for name in NAMES)
     scores = scores_of(counts)
-    assert np.isnan([scores.mota, scores.motp, scores.precision, scores.recall]).all()
+    assert np.isnan([scores.mota, scores.precision, scores.recall]).all()
+    assert (scores.motp == 0).all()
     assert (scores_of(counts_of(truth, truth)).mota == 100).all()
 
 

@@ -173,7 +173,7 @@ def test_videos_with_little_in_them_have_clear_scores(protocol, truth, predictio
 def test_a_video_of_one_frame_has_no_official_mota_alone_and_does_not_touch_that_of_others():
     one, more = (score_video(each, each, "official", EVERYTHING) for each in (ONE_FRAME, SOMEBODY))
     assert np.isnan(pool([one]).mota).all()
-    assert np.isnan(pool([one]).motp).all()
+    assert np.isnan(pool([one]).precision).all()
     np.testing.assert_array_equal(pool([one, more]).mota, pool([more]).mota)
 
 

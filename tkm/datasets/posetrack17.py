@@ -26,6 +26,9 @@ _HEAD = ("x1", "y1", "x2", "y2")
 def read(document: Any, name: str) -> Sequence:
     """The sequence of a file, POSETRACK_15. The format has no boxes of whole people and no numbers of images.
 
+    People with an empty list of points have visibility 0 throughout, as they would have in a file of 2018; people without a
+    list have none. The evaluator tells the two apart.
+
     Args: document, parsed JSON; name, of the sequence, and of the file in messages.
     Raises: DatasetError where something is missing or does not fit.
     """
@@ -109,19 +112,22 @@ def _polygon(regions: Entries, n: int) -> Polygon:
 
 def _people(rects: Entries, frame: np.ndarray) -> People:
     P = len(rects)
-    points = [_children(_children(rects.take([p]), "annopoints"), "point") for p in range(P)]
+    lists = [_children(rects.take([p]), "annopoints") for p in range(P)]
+    points = [_children(mine, "point") for mine in lists]
     person = np.repeat(np.arange(P), [len(mine) for mine in points])
     joined = _joined(points)
     keypoint = joined.integers("id")
     if ((keypoint < 0) | (keypoint >= K)).any():
         joined.refuse(int(np.argmax((keypoint < 0) | (keypoint >= K))), "id", f"the number of a keypoint, 0 to {K - 1}")
-    # The evaluator takes the first point of a number; the last to be written here is what stays.
-    person, keypoint = person[::-1], keypoint[::-1]
+    # The evaluator takes the first point of a number.
+    _, first = np.unique(person * K + keypoint, return_index=True)
+    person, keypoint = person[first], keypoint[first]
     xy_px, keypoint_score = np.full((P, K, 2), np.nan), np.full((P, K), np.nan)
     visibility = np.full((P, K), -1, np.int8)
-    xy_px[person, keypoint] = np.stack([joined.numbers("x"), joined.numbers("y")], axis=1)[::-1]
-    keypoint_score[person, keypoint] = joined.numbers("score", np.nan)[::-1]
-    visibility[person, keypoint] = joined.integers("is_visible", -1)[::-1].clip(-1, 2)
+    visibility[[p for p in range(P) if not len(points[p]) and any("point" in one for one in lists[p].objects)]] = 0
+    xy_px[person, keypoint] = np.stack([joined.numbers("x"), joined.numbers("y")], axis=1)[first]
+    keypoint_score[person, keypoint] = joined.numbers("score", np.nan)[first]
+    visibility[person, keypoint] = joined.integers("is_visible", -1)[first].clip(-1, 2)
     return People(
         frame=frame,
         track_id=rects.integers("track_id", -1),
@@ -153,11 +159,12 @@ def _region(polygon: Polygon) -> dict[str, Any]:
 def _rect(people: People, p: int) -> dict[str, Any]:
     head = dict(zip(_HEAD, people.head_xyxy_px[p, :, None], strict=True))
     given = np.flatnonzero(~np.isnan(people.xy_px[p].sum(axis=1))).tolist()
+    has_list = (people.visibility[p] >= 0).any()
     return {
         **({"track_id": [int(people.track_id[p])]} if people.track_id[p] >= 0 else {}),
         **{key: value for field, coordinate in head.items() for key, value in optional(field, coordinate).items()},
         **optional("score", people.score[p, None]),
-        "annopoints": [{"point": [_point(people, p, k) for k in given]}] if given else [],
+        "annopoints": [{"point": [_point(people, p, k) for k in given]}] if given or has_list else [],
     }
 
 

@@ -92,14 +92,13 @@ def average_precision(videos: Sequence[PointDetections]) -> PointScores:
     """AP of each joint over the points of all videos, by all-points interpolation with a monotone envelope (PASCAL VOC).
 
     As in the evaluator a joint that is never predicted has AP, precision and recall 0, even without truth, and one that is
-    predicted without truth has precision 0 and no AP and recall: NaN. Where no joint has truth, all is NaN.
+    predicted without truth has precision 0 and no AP and recall: NaN.
     """
     true_points = np.sum([np.zeros(JOINTS, np.int64), *(video.true_points for video in videos)], axis=0)
-    scores = np.full((3, JOINTS), np.nan)
-    if true_points.any():
-        for joint in range(JOINTS):
-            _, is_hit, _ = by_falling_score(videos, joint)
-            scores[:, joint] = _curve(is_hit, int(true_points[joint]))
+    scores = np.empty((3, JOINTS))
+    for joint in range(JOINTS):
+        _, is_hit, _ = by_falling_score(videos, joint)
+        scores[:, joint] = _curve(is_hit, int(true_points[joint]))
     return PointScores(*(100 * scores))
 
 

@@ -30,6 +30,9 @@ class Frames:
 
     name             of the video
     frame            (F,) int64, numbers of the frames that count, rising
+    has_pred         (F,) bool, the evaluator has a predicted person in the frame, which may be one without points: see
+                     `annotated_frames`
+    has_true         (F,) bool, likewise a true person
     pred_frame       (P,) int64, place in `frame` of each predicted person
     pred_track_id    (P,) int64
     pred_given       (P, J) bool, the person has this point
@@ -45,6 +48,8 @@ class Frames:
 
     name: str
     frame: Int
+    has_pred: Bool
+    has_true: Bool
     pred_frame: Int
     pred_track_id: Int
     pred_given: Bool
@@ -59,7 +64,10 @@ class Frames:
 
     def __post_init__(self) -> None:
         P, Q, N = len(self.pred_frame), len(self.true_frame), len(self.pair_pred)
-        check(self, "frame", (None,), np.int64)
+        F = len(self.frame)
+        check(self, "frame", (F,), np.int64)
+        check(self, "has_pred", (F,), np.bool_)
+        check(self, "has_true", (F,), np.bool_)
         check(self, "pred_frame", (P,), np.int64)
         check(self, "pred_track_id", (P,), np.int64)
         check(self, "pred_given", (P, JOINTS), np.bool_)
@@ -79,7 +87,7 @@ class Frames:
         P, Q = (int(np.searchsorted(rows, frames)) for rows in (self.pred_frame, self.true_frame))
         N = int(np.searchsorted(self.pair_pred, P))
         return Frames(
-            self.name, self.frame[:frames],
+            self.name, self.frame[:frames], self.has_pred[:frames], self.has_true[:frames],
             self.pred_frame[:P], self.pred_track_id[:P], self.pred_given[:P], self.pred_score[:P],
             self.true_frame[:Q], self.true_track_id[:Q], self.true_given[:Q],
             self.pair_pred[:N], self.pair_true[:N], self.distance[:N], self.has_tracks,
@@ -92,10 +100,14 @@ def annotated_frames(truth: Sequence, prediction: Sequence, keypoint_threshold: 
     Points strictly inside an ignore region are left out of truth and prediction, then people without points. `is_labeled` is
     not read, as the evaluator does not read it.
 
+    The evaluator drops people without points only in frames with ignore regions, or where the file has no list of points for
+    them. Else they stay, which `has_pred` and `has_true` tell: people whose list of points is empty in a file of 2017, or all
+    zeros in one of 2018, and who thus have a visibility. Those whom keypoint_threshold leaves no point do not stay.
+
     Args: truth and prediction of one video, both POSETRACK_15; predicted points scored below keypoint_threshold, as those
         without score are, are left out.
-    Raises: ValueError where the skeleton is another, the numbers of frames differ, a true person has no head box, or track
-        ids are negative or twice in a frame.
+    Raises: ValueError where the skeleton is another, the numbers of frames differ, a true person has no head box to measure
+        the distance of a prediction by, or track ids are negative or twice in a frame.
     """
     is_annotated = np.zeros(len(truth), np.bool_)
     is_annotated[truth.people.frame] = True
@@ -125,17 +137,20 @@ def _frames(truth: Sequence, prediction: Sequence, kept: Bool, keypoint_threshol
 
     true_rows, pred_rows = (np.flatnonzero(given.any(axis=1)) for given in (true_given, pred_given))
     place = np.cumsum(kept) - 1
+    has_pred, has_true = (
+        _has_people(sequence, given, truth.ignore_regions)[kept]
+        for sequence, given in ((prediction, pred_given), (truth, true_given))
+    )
     true_frame, pred_frame = place[truth.people.frame[true_rows]], place[prediction.people.frame[pred_rows]]
     pair_pred, pair_true = _pairs(pred_frame, true_frame)
     given = pred_given[pred_rows][pair_pred] & true_given[true_rows][pair_true]
     offset_px = prediction.people.xy_px[pred_rows][pair_pred] - truth.people.xy_px[true_rows][pair_true]
-    head_size_px = _head_size_px(truth, true_rows)[pair_true]
+    head_size_px = _head_size_px(truth, true_rows[pair_true])
     distance = np.full(given.shape, np.inf)
     # No point is found on a head without extent.
-    np.divide(np.hypot(offset_px[..., 0], offset_px[..., 1]), head_size_px[:, None], out=distance,
-              where=given & (head_size_px > 0)[:, None])  # fmt: skip
+    np.divide(_length(offset_px), head_size_px[:, None], out=distance, where=given & (head_size_px > 0)[:, None])
     return Frames(
-        truth.name, np.flatnonzero(kept).astype(np.int64),
+        truth.name, np.flatnonzero(kept).astype(np.int64), has_pred, has_true,
         pred_frame, prediction.people.track_id[pred_rows], pred_given[pred_rows], pred_score[pred_rows],
         true_frame, truth.people.track_id[true_rows], true_given[true_rows],
         pair_pred, pair_true, distance, has_tracks,
@@ -186,6 +201,17 @@ def _given(sequence: Sequence, kept: Bool, regions: list[tuple[shapely.Polygon, 
     return given
 
 
+def _has_people(sequence: Sequence, given: Bool, regions: tuple[tuple[Polygon, ...], ...]) -> Bool:
+    """(T,) bool, the frames in which the evaluator has people, of their points (people, J) that take part."""
+    people = sequence.people
+    without_regions = np.array([not polygons for polygons in regions], np.bool_)
+    has_points = np.isfinite(people.xy_px.sum(axis=-1)).any(axis=1)
+    has_empty_list = ~has_points & (people.visibility >= 0).any(axis=1)
+    has_people = np.zeros(len(sequence), np.bool_)
+    has_people[people.frame[given.any(axis=1) | (has_empty_list & without_regions[people.frame])]] = True
+    return has_people
+
+
 def _pairs(pred_frame: Int, true_frame: Int) -> tuple[Int, Int]:
     """Rows (N,) of predicted and (N,) of true people, every two of a frame, by rising predicted, then true row."""
     first = np.searchsorted(true_frame, pred_frame)
@@ -196,7 +222,7 @@ def _pairs(pred_frame: Int, true_frame: Int) -> tuple[Int, Int]:
 
 
 def _head_size_px(truth: Sequence, rows: Int) -> Double:
-    """(rows,) float64, 0.6 of the diagonal of each person's head box."""
+    """(rows,) float64, 0.6 of the diagonal of the head box of each row's person."""
     head_xyxy_px = truth.people.head_xyxy_px[rows]
     missing = ~np.isfinite(head_xyxy_px).all(axis=1)
     if missing.any():
@@ -204,4 +230,12 @@ def _head_size_px(truth: Sequence, rows: Int) -> Double:
         frame, track_id = truth.people.frame[row], truth.people.track_id[row]
         raise ValueError(f"{truth.name}, frame {frame}, track {track_id}: the true person has no head box to measure by")
     extent_px = head_xyxy_px[:, 2:] - head_xyxy_px[:, :2]
-    return _HEAD_SIZE_PER_DIAGONAL * np.hypot(extent_px[:, 0], extent_px[:, 1])
+    return _HEAD_SIZE_PER_DIAGONAL * _length(extent_px)
+
+
+def _length(vector: Double) -> Double:
+    """Of vectors (..., 2), to the last bit as np.linalg.norm, and with it the evaluator, computes that of one.
+
+    Both leave the sum of squares to BLAS, whose rounding decides whether a distance that is just the threshold is a hit.
+    """
+    return np.sqrt(np.vecdot(vector, vector))

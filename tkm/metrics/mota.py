@@ -58,8 +58,8 @@ def mota_counts(frames: Frames, protocol: Protocol) -> MotaCounts:
     """What happened to the points of one video, frames being those of `annotated_frames`.
 
     "official" counts as the evaluator does: the last frame is left out, and a frame without predicted people, or without true
-    people after the clean-up, counts one miss and one false positive a joint whatever stands in it. "strict" counts what is
-    there.
+    people after the clean-up, counts one miss and one false positive a joint whatever stands in it. People without points
+    keep a frame from that where the evaluator does not drop them (`annotated_frames`). "strict" counts what is there.
 
     Raises: ValueError where people have no track ids, or, official, an id of 10000 or more.
     """
@@ -68,9 +68,7 @@ def mota_counts(frames: Frames, protocol: Protocol) -> MotaCounts:
     if protocol == "official":
         _check_track_ids(frames)
         frames = frames.first(max(len(frames) - 1, 0))
-        has_pred, has_true = np.zeros((2, len(frames)), np.bool_)
-        has_pred[frames.pred_frame], has_true[frames.true_frame] = True, True
-        is_fake = ~(has_pred & has_true)
+        is_fake = ~(frames.has_pred & frames.has_true)
     pairs = point_pairs(frames, PCKH_THRESHOLD)
     matched = np.flatnonzero(_matched(pairs))
     found = np.bincount(pairs.joint[matched], minlength=JOINTS)
@@ -86,12 +84,11 @@ def mota(objects: Int, misses: Int, false_positives: Int, switches: Int, matches
     """Scores from the counts that MotaCounts has, of any leading axes before the joints: (..., J).
 
     MOTA is 1 - (misses + switches + false positives) / objects, MOTP 1 - the mean distance of matches and switches. Undefined
-    ones are NaN, but the MOTP of a joint without matches is 0, as in the evaluator, unless no joint has anything.
+    ones are NaN, but the MOTP of a joint without matches is 0, as in the evaluator.
     """
     found = matches + switches
     detections = found + false_positives
-    has_points = (objects + detections).any(axis=-1, keepdims=True)
-    motp = np.where(found > 0, 1 - _share(distance, found), np.where(has_points, 0.0, np.nan))
+    motp = np.where(found > 0, 1 - _share(distance, found), 0.0)
     mota = 1 - _share(misses + switches + false_positives, objects)
     return MotaScores(100 * mota, 100 * motp, 100 * _share(found, detections), 100 * _share(found, objects))
 
