@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import clips, report
+from benchmarks import clips, evaluate, report
 from benchmarks.machine import machine, versions
 
 RESULTS = Path(__file__).parent / "results"
-MEASUREMENTS = ("speed", "memory", "start", "plain")
+MEASUREMENTS = ("speed", "memory", "start", "plain", "evaluate")
 
 
 def measured(module: str, *options: object) -> dict[str, Any]:
@@ -33,6 +33,13 @@ def measured(module: str, *options: object) -> dict[str, Any]:
 
 def sections(frames: int, long_frames: int, only: set[str]) -> Iterator[str]:
     """The report's sections, as they are measured."""
+    if "evaluate" in only:
+        if evaluate.has_data(evaluate.DATA):
+            yield report.evaluate(measured("evaluate"))
+        else:
+            print(f"not measured: evaluate, for want of annotated sequences in {evaluate.DATA}", file=sys.stderr)
+    if only == {"evaluate"}:
+        return
     with tempfile.TemporaryDirectory() as folder:
         ours = measured("annotate", "--frames", frames, "--networks")
         if "speed" in only:

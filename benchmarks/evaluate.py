@@ -27,6 +27,11 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "bonn"
 Videos = list[tuple[Sequence, Sequence]]
 
 
+def has_data(folder: Path) -> bool:
+    """Whether a folder holds annotated sequences."""
+    return any((folder / "gt").glob("*.json"))
+
+
 def read(folder: Path) -> Videos:
     """Truth and prediction of every video of a folder with gt/ and pred/, by name."""
     return [(_sequence(path), _sequence(folder / "pred" / path.name)) for path in sorted((folder / "gt").glob("*.json"))]
@@ -52,7 +57,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with gt/ and pred/ (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    if not list((options.data / "gt").glob("*.json")):
+    if not has_data(options.data):
         print(f"nothing to measure: there are no JSON files in {options.data / 'gt'}", file=sys.stderr)
         return 2
 
@@ -86,7 +91,7 @@ def main() -> int:
             "reading, AP and MOTA": round(frames / (taken["reading"] + taken["clean-up, AP and MOTA"])),
             "all but OKS": round(frames / taken["all but OKS"]),
         },
-    }, indent=2))  # fmt: skip
+    }))  # fmt: skip
     return 0
 
 

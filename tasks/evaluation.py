@@ -143,7 +143,7 @@ def _comparable(predicted: Sequence, true: Sequence, results: Results) -> Sequen
     unseen = np.unique(true.people.frame[~predicted.is_labeled[true.people.frame]])
     if len(unseen) and not results.uri:
         raise ValueError(
-            f"{results.video}: the truth has people in {len(unseen)} frames that the run did not sample, such as frame {unseen[0]}; "
+            f"{results.video}: the truth has people in {len(unseen)} frames that the run did not sample, such as {unseen[0]}; "
             "annotate without --fps, --every and --frames to evaluate"
         )
     return in_skeleton(predicted, true.skeleton)

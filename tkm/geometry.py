@@ -2,10 +2,10 @@
 
 One convention holds everywhere, for boxes and keypoints alike: coordinates are continuous, pixel i covers [i, i + 1)
 and its centre is i + 0.5. A frame of W pixels spans [0, W], a crop spans [0, 1] of normalised coordinates, cell i of a
-heatmap of W cells covers [i / W, (i + 1) / W]. Two neighbours count otherwise, and are met by half a pixel at this
-project's border: OpenCV's functions put pixel centres at whole numbers (subtract 0.5 before drawing with sub-pixel
-precision; truncating to int is right as it is), and so do COCO's keypoint annotations (add 0.5 when reading, subtract
-it when writing), though COCO's boxes do not.
+heatmap of W cells covers [i / W, (i + 1) / W]. Two neighbours count otherwise: OpenCV's functions put pixel centres at
+whole numbers (subtract 0.5 before drawing with sub-pixel precision; truncating to int is right as it is), and so do
+COCO's keypoint annotations, though COCO's boxes do not. Annotation files are nevertheless read and written as they are
+(docs/datasets.md): what is in the tables is what is in the file, and scores equal those of the official tools.
 """
 
 from __future__ import annotations
