@@ -128,6 +128,15 @@ def test_a_written_dataset_reads_back():
     assert back.image_id.tolist() == [0, 1]
 
 
+def test_scores_of_keypoints_read_back_so_that_predictions_keep_their_order():
+    (sequence,) = coco.read(document(["a.jpg"], person(0)), "val")
+    sure = np.linspace(0.1, 0.9, 17)[None]
+    predicted = replace(sequence, people=replace(sequence.people, keypoint_score=sure))
+    (back,) = coco.read(json.loads(json.dumps(coco.write_dataset([predicted]))), "val")
+    assert back.people.keypoint_score.tolist() == sure.tolist()
+    assert "scores" not in coco.write_dataset([sequence])["annotations"][0]
+
+
 def test_box_and_area_are_made_up_where_nobody_gave_them():
     sequence = read_posetrack(
         posetrack_document(1, (posetrack_person(20000020000), posetrack_person(20000020000, 1))), "000002_bonn_test"

@@ -56,7 +56,8 @@ def write_dataset(sequences: Items[Sequence]) -> dict[str, Any]:
     """A truth file of the sequences, in their order, as pycocotools takes it.
 
     Frames without a number of their own get PoseTrack's, or one of `ids.first_image_ids`. COCO's measures need a box and an
-    area a person: where none is given, the box is that around the keypoints, and the area is the box's.
+    area a person: where none is given, the box is that around the keypoints, and the area is the box's. Scores of keypoints,
+    for which COCO has no place, are `scores`, as in PoseTrack's files: 0 for what is not given.
 
     Raises: DatasetError for sequences of different skeletons, of one name, or whose frames share numbers.
     """
@@ -141,6 +142,8 @@ def _annotations(people: People, image_id: list[int], layout: Layout, first: int
     keypoints = layout.write(people.xy_px, np.where(people.visibility < 1, 1, people.visibility).astype(np.float64), given)
     box_xywh_px = xyxy_to_xywh(_or(people.box_xyxy_px, _around(people.xy_px)))
     area_px2 = _or(people.area_px2, box_xywh_px[:, 2] * box_xywh_px[:, 3])
+    has_scores = np.isfinite(people.keypoint_score).any(axis=1).tolist()
+    scores = np.nan_to_num(people.keypoint_score).tolist()
     return [
         {
             "id": first + p,
@@ -153,6 +156,7 @@ def _annotations(people: People, image_id: list[int], layout: Layout, first: int
             "area": float(area_px2[p]),
             **({"track_id": int(people.track_id[p])} if people.track_id[p] >= 0 else {}),
             **optional("score", people.score[p]),
+            **({"scores": scores[p]} if has_scores[p] else {}),
         }
         for p, t in enumerate(people.frame.tolist())
     ]
