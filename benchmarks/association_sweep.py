@@ -36,14 +36,14 @@ COMBINATIONS: tuple[tuple[Method, Measure], ...] = (("cnms", "iou"), ("cnms", "o
 DEFAULT_FLOOR = SuppressParams().min_pose_score
 DEFAULT_GATE = TrackParams().iou_gate
 
-# 1.0 of cnms never suppresses.
+# From far too strict to no suppression at all, finer where MOTA has its maximum.
 NMS_GRID: dict[Method, tuple[float, ...]] = {
-    "cnms": (0.2, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-    "pnms": (0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4),
+    "cnms": (0.3, 0.35, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0),
+    "pnms": (0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3),
 }
-FLOOR_GRID = (DEFAULT_FLOOR, 0.3, 0.4, 0.45, 0.5)
-GATE_GRID = (0.0, DEFAULT_GATE, 0.2, 0.3)
-KEYPOINT_GRID = (NO_THRESHOLD, 0.1, 0.2, 0.3, 0.4, 0.5)
+FLOOR_GRID = (DEFAULT_FLOOR, 0.4, 0.45, 0.5)
+GATE_GRID = (0.0, DEFAULT_GATE, 0.2)
+KEYPOINT_GRID = (NO_THRESHOLD, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 @dataclass(frozen=True)
@@ -182,14 +182,16 @@ def sweep(videos: Sequence[Video], method: Method, measure: Measure) -> Iterator
                 yield Trial(Setting(method, measure, nms, floor, gate, keypoint), counts, points)
 
 
-def best(trials: Sequence[Trial], half: Sequence[int]) -> Setting:
+def best(trials: Iterable[Trial], half: Sequence[int]) -> Setting:
     """The setting of the highest MOTA on some videos; of equal ones the first in the order of the grids."""
     return max(trials, key=lambda trial: trial.mota(half)).setting
 
 
-def best_for_ap(trials: Sequence[Trial], half: Sequence[int]) -> Setting:
-    """The same for AP before the keypoint threshold."""
-    return max(trials, key=lambda trial: trial.average_precision(half)).setting
+def best_for_ap(trials: Iterable[Trial], half: Sequence[int]) -> Setting:
+    """The same for AP before the keypoint threshold, which depends on nothing but suppression."""
+    first = (GATE_GRID[0], KEYPOINT_GRID[0])
+    of_suppression = [trial for trial in trials if (trial.setting.gate, trial.setting.keypoint) == first]
+    return max(of_suppression, key=lambda trial: trial.average_precision(half)).setting
 
 
 def _mean_with_truth(scores: np.ndarray, points: Sequence[PointDetections]) -> float:
