@@ -12,10 +12,9 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import starmap
 from pathlib import Path
 
 from benchmarks import association_why
@@ -44,6 +43,7 @@ from tkm.similarity import Measure
 
 Combination = tuple[Method, Measure]
 Half = tuple[int, ...]
+BeforeAfter = tuple[list[VideoScores], list[VideoScores]]  # the keypoint threshold
 ROWS: dict[Combination, str] = {("cnms", "iou"): "M1", ("pnms", "iou"): "M2", ("pnms", "oks"): "M3"}
 DIFFERENCES = (("M2", "M1"), ("M3", "M2"), ("M3", "M1"))
 FLOORS = {"fixed": f"min_pose_score left at {DEFAULT_FLOOR}", "tuned": "min_pose_score tuned too"}
@@ -93,7 +93,7 @@ HEAD = (
 )  # fmt: skip
 
 
-def tuned_sections(videos: Sequence[Video], chosen: dict[Combination, Chosen]) -> Iterator[str]:
+def tuned_sections(videos: Sequence[Video], chosen: dict[Combination, Chosen], workers: Executor) -> Iterator[str]:
     """Either half with what was tuned on the other, and the differences."""
     both = halves(len(videos))
     for floor, told in FLOORS.items():
@@ -113,25 +113,26 @@ def tuned_sections(videos: Sequence[Video], chosen: dict[Combination, Chosen]) -
             {
                 **{half: {row: (one.before, one.after) for row, one in rows.items()} for half, rows in parts.items()},
                 "both": {row: _joined(parts["A"][row], parts["B"][row]) for row in ROWS.values()},
-            }
+            },
+            workers,
         )
 
 
-def default_sections(videos: Sequence[Video]) -> Iterator[str]:
+def default_sections(videos: Sequence[Video], workers: Executor) -> Iterator[str]:
     """All sequences with the stages' own parameters."""
     yield "## The stages' defaults, nothing tuned, all sequences"
     results = {one: Results(videos, default_setting(*one)) for one in COMBINATIONS}
     yield table(HEAD, [one.line() for one in results.values()])
-    yield differences_table({"all": {ROWS[one]: (r.before, r.after) for one, r in results.items() if one in ROWS}})
+    yield differences_table({"all": {ROWS[one]: (r.before, r.after) for one, r in results.items() if one in ROWS}}, workers)
 
 
-def differences_table(parts: dict[str, dict[str, tuple[list[VideoScores], list[VideoScores]]]]) -> str:
-    """Rows of the paper's table against one another: scores before and after the keypoint threshold, by videos and row."""
-    lines = []
-    for part, rows in parts.items():
-        for a, b in DIFFERENCES:
-            before, after = starmap(paired_bootstrap, zip(rows[a], rows[b], strict=True))
-            lines.append([f"{a} - {b}", part, *_cells(before, after)])
+def differences_table(parts: dict[str, dict[str, BeforeAfter]], workers: Executor) -> str:
+    """Rows of the paper's table against one another, by videos and row."""
+    pairs = [(part, a, b, rows[a], rows[b]) for part, rows in parts.items() for a, b in DIFFERENCES]
+    before, after = (
+        workers.map(paired_bootstrap, [of_a[n] for *_, of_a, _ in pairs], [of_b[n] for *_, of_b in pairs]) for n in (0, 1)
+    )
+    lines = [[f"{a} - {b}", part, *_cells(*each)] for (part, a, b, *_), *each in zip(pairs, before, after, strict=True)]
     return table(("difference", "sequences", "mAP", "MOTA", "HOTA", "IDF1"), lines)
 
 
@@ -143,7 +144,7 @@ def _interval(one: Difference) -> str:
     return f"{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}]"
 
 
-def _joined(a: Results, b: Results) -> tuple[list[VideoScores], list[VideoScores]]:
+def _joined(a: Results, b: Results) -> BeforeAfter:
     """All videos, each as it was scored with what was tuned without it."""
     # Each half has a keypoint threshold of its own. Nothing is computed from the label any more, and pooling wants one.
     after = [replace(one, keypoint_threshold=NO_THRESHOLD) for one in (*a.after, *b.after)]
@@ -181,11 +182,10 @@ def main() -> int:
     videos = read_videos(options.data)
     names = ["A, " + ", ".join(videos[v].name for v in halves(len(videos))[0]), f"B, the other {len(videos) // 2}"]
     parts.append(f"Halves, every second sequence by name: {names[0]}; {names[1]}.")
-    with ProcessPoolExecutor(min(runtime.cores(), len(COMBINATIONS))) as pool_of_processes:
-        found = pool_of_processes.map(partial(choose, options.data), COMBINATIONS)
-        chosen = dict(zip(COMBINATIONS, found, strict=True))
-    parts += tuned_sections(videos, chosen)
-    parts += default_sections(videos)
+    with ProcessPoolExecutor(min(runtime.cores(), len(COMBINATIONS))) as workers:
+        found = workers.map(partial(choose, options.data), COMBINATIONS)
+        parts += tuned_sections(videos, dict(zip(COMBINATIONS, found, strict=True)), workers)
+        parts += default_sections(videos, workers)
     if options.why:
         parts += association_why.sections(videos, options.data)
     parts.append(f"All of this took {time.perf_counter() - began:.0f} s.")

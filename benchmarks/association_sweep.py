@@ -43,7 +43,7 @@ NMS_GRID: dict[Method, tuple[float, ...]] = {
 }
 FLOOR_GRID = (DEFAULT_FLOOR, 0.4, 0.45, 0.5)
 GATE_GRID = (0.0, DEFAULT_GATE, 0.2)
-KEYPOINT_GRID = (NO_THRESHOLD, 0.3, 0.4, 0.5, 0.6, 0.7)
+KEYPOINT_GRID = (NO_THRESHOLD, 0.4, 0.5, 0.6)
 
 
 @dataclass(frozen=True)

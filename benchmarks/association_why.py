@@ -37,6 +37,9 @@ from tkm.types import Bool, Float, Int, PoseSet
 
 MEASURES: tuple[Measure, Measure] = ("iou", "oks")
 GAPS = (1, 2, 4, 8)
+MEMORIES = {
+    "truth, adjacent frames": 0, "truth, over 1 missed frame": 1, "truth, over 2": 2, "truth, over all": 10**6,
+}  # fmt: skip
 SHARES, SHARE_DISTANCES = (0.3, 0.5, 0.7), (0.1, 0.15, 0.2, 0.25)
 BARE_FLOORS = (0.3, 0.4, 0.45, 0.5)
 _QUANTILES = (0, 0.05, 0.5, 0.95, 1)
@@ -135,8 +138,8 @@ def oracles(videos: Sequence[Video], kept: Sequence[PoseSet]) -> str:
         measure: [track_ids(poses, video, measure, 0.1) for video, poses in zip(videos, kept, strict=True)]
         for measure in MEASURES
     }
-    for name, remembers in (("truth, adjacent frames", False), ("truth, with memory", True)):
-        ids[name] = [oracle_ids(poses.frame, own, remembers) for poses, own in zip(kept, who, strict=True)]
+    for name, memory in MEMORIES.items():
+        ids[name] = [oracle_ids(poses.frame, own, memory) for poses, own in zip(kept, who, strict=True)]
     lines = []
     for name, of_videos in ids.items():
         one = _score(videos, kept, of_videos)
@@ -183,12 +186,11 @@ def identities(video: Video, poses: PoseSet) -> Int:
     return who
 
 
-def oracle_ids(frame: Int, who: Int, remembers: bool) -> Int:
-    """(P,) int64 track ids by true tracks: one each, or a new one after every frame without it; nobody's poses have their own."""
+def oracle_ids(frame: Int, who: Int, memory_frames: int) -> Int:
+    """(P,) int64 track ids by true tracks, a new one after more frames without it than memory; nobody's poses have their own."""
     order = np.lexsort((frame, who))
     begins = (np.diff(who[order], prepend=-2) != 0) | (who[order] < 0)
-    if not remembers:
-        begins |= np.diff(frame[order], prepend=-2) > 1
+    begins |= np.diff(frame[order], prepend=-2) > 1 + memory_frames
     ids = np.empty(len(frame), np.int64)
     ids[order] = np.cumsum(begins) - 1
     return ids
