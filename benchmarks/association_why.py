@@ -172,7 +172,8 @@ def links(videos: Sequence[Video], kept: Sequence[PoseSet]) -> str:
         "poses", "frames between", "links", "own IOU, median (5 %)", "own OKS, median (5 %)", "right by iou", "right by oks",
         "only by iou", "only by oks", "by neither",
     )  # fmt: skip
-    return "Links to the same person in an earlier frame, default iou_gate:\n\n" + table(head, lines)
+    title = "Links to the same person in an earlier frame; both similarities are 0 below the default iou_gate:"
+    return f"{title}\n\n{table(head, lines)}"
 
 
 def identities(video: Video, poses: PoseSet) -> Int:
@@ -225,9 +226,7 @@ def _score(videos: Sequence[Video], kept: Sequence[PoseSet], ids: Sequence[Int])
     )
 
 
-def _lost_and_left(
-    videos: Sequence[Video], is_own: Sequence[Bool], method: Method, nms: float, floor: float
-) -> tuple[int, int]:
+def _lost_and_left(videos: Sequence[Video], is_own: Sequence[Bool], method: Method, nms: float, floor: float) -> tuple[int, int]:
     """Rows of pred/ above the floor that are dropped, and duplicates that are kept."""
     lost = left = 0
     for video, own in zip(videos, is_own, strict=True):
