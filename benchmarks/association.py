@@ -173,8 +173,9 @@ def main() -> int:
     parser.add_argument("--why", action="store_true", help="also measure what the differences come from")
     parser.add_argument("--record", metavar="NAME", help="also write the report to benchmarks/results/NAME.md")
     options = parser.parse_args()
-    if not all(list((options.data / part).glob("*.json")) for part in ("gt", "detections")):
-        print(f"nothing to measure: there are no JSON files in gt/ and detections/ of {options.data}", file=sys.stderr)
+    needed = ("gt", "detections", *(("pred",) if options.why else ()))
+    if missing := [part for part in needed if not list((options.data / part).glob("*.json"))]:
+        print(f"nothing to measure: there are no JSON files in {', '.join(missing)} of {options.data}", file=sys.stderr)
         return 2
 
     began = time.perf_counter()

@@ -113,9 +113,13 @@ def bare_floors(videos: Sequence[Video], is_own: Sequence[Bool]) -> str:
     lines = []
     for floor in BARE_FLOORS:
         lost, left = _lost_and_left(videos, is_own, "cnms", 1.0, floor)
-        below = sum(int((video.poses.pose_score[own] < floor).sum()) for video, own in zip(videos, is_own, strict=True))
-        lines.append([f"{floor:g}", str(left), str(below + lost)])
-    return "No NMS, only min_pose_score:\n\n" + table(("min_pose_score", "duplicates left", "rows of pred/ lost"), lines)
+        of_pred = [video.poses.take(own) for video, own in zip(videos, is_own, strict=True)]
+        who = np.concatenate(
+            [identities(video, poses)[poses.pose_score < floor] for video, poses in zip(videos, of_pred, strict=True)]
+        )
+        lines.append([f"{floor:g}", str(left), str(len(who) + lost), str((who >= 0).sum())])
+    head = ("min_pose_score", "duplicates left", "rows of pred/ lost", "of them assigned to a true person")
+    return "No NMS, only min_pose_score:\n\n" + table(head, lines)
 
 
 def shares(videos: Sequence[Video]) -> str:
