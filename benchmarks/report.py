@@ -30,7 +30,7 @@ def speed(found: Found) -> str:
         [
             f"## Speed: {frames} frames, {found['crops'] / frames:.2f} crops and {found['people'] / frames:.2f} people a frame",
             f"`python -m benchmarks.annotate --frames {frames} --networks`\n",
-            _table(("stage", "frames/s", f"seconds ({threads} threads)"), rows),
+            table(("stage", "frames/s", f"seconds ({threads} threads)"), rows),
             f"\nThe same rows through the networks alone take {forward:.1f} s in {threads} threads ({alone}): "
             f"**efficiency {forward / wall:.2f}** of the wall seconds (wanted: 0.75).",
         ]
@@ -51,7 +51,7 @@ def parts(found: Found) -> str:
         [
             "## Parts: processor time of the threads, all stages",
             "From the same command, in a second run that times each part where it is called.\n",
-            _table(("part", "ms a frame", "of the forward passes", "frames/s of one thread"), rows),
+            table(("part", "ms a frame", "of the forward passes", "frames/s of one thread"), rows),
             f"\nAll but the forward passes is {(total - forward) / total:.0%} of the processor time, spread over {cores} cores "
             "while networks run on them.",
         ]
@@ -69,7 +69,7 @@ def memory(short: Found, long: Found) -> str:
         [
             "## Memory: one process a row",
             f"`python -m benchmarks.annotate --frames {long['frames']}`\n",
-            _table(("frames", "MB after the warm-up", "MB at most"), rows),
+            table(("frames", "MB after the warm-up", "MB at most"), rows),
             f"\nRatio **{long['peak_mb'] / short['peak_mb']:.2f}** (wanted: at most 1.15). "
             f"{long['frames']} frames: {long['frames'] / sum(long['seconds'].values()):.2f} frames/s.",
         ]
@@ -85,7 +85,7 @@ def size(found: Found, whole: Found | None) -> str:
         run = whole["whole"]["bytes"]
         rows += [(f"folder {name} of `tkm annotate`", f"{count / whole['frames']:.0f}") for name, count in run.items()]
         rows.append(("**all that `tkm annotate` leaves**", f"**{sum(run.values()) / whole['frames']:.0f}**"))
-    return f"## Store: {frames} frames\n\n" + _table(("what", "bytes a frame"), rows)
+    return f"## Store: {frames} frames\n\n" + table(("what", "bytes a frame"), rows)
 
 
 def start(found: Found) -> str:
@@ -100,7 +100,7 @@ def start(found: Found) -> str:
         [
             "## Start: seconds from the command to the first frame's commit of suppress",
             "`python -m benchmarks.command`\n",
-            _table(("`tkm annotate`, `--chunk-frames 1`", "seconds"), rows),
+            table(("`tkm annotate`, `--chunk-frames 1`", "seconds"), rows),
             f"\nWanted: at most 10 s warm. A whole `tkm annotate` on {found['frames']} frames, start and tables included: "
             f"{seconds:.1f} s, {found['frames'] / seconds:.2f} frames/s.",
         ]
@@ -135,7 +135,7 @@ def against_plain(ours: Sequence[Found], plain: Sequence[Found]) -> str:
         [
             "## Against a plain script: frames/s (crops a frame)",
             "`python -m benchmarks.plain --frames 300`, and ours as above\n",
-            _table(("", "demo clip", "crowded clip", f"at {CROPS} crops a frame"), rows),
+            table(("", "demo clip", "crowded clip", f"at {CROPS} crops a frame"), rows),
             f"\nThe last column is read off the line of seconds a frame over crops a frame through the two clips, each with its "
             f"own number of crops. Wanted: 1.2 times the plain script, or {1.2 * 6.9:.1f} frames/s where it makes 6.9.",
         ]
@@ -152,6 +152,7 @@ def _on_line(points: Sequence[tuple[float, float]], x: float) -> float:
     return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
