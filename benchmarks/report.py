@@ -116,7 +116,7 @@ def evaluate(found: Found) -> str:
         [
             f"## Evaluation: {frames} annotated frames",
             "`python -m benchmarks.evaluate`\n",
-            _table(("what", "ms a frame", "frames/s"), rows),
+            table(("what", "ms a frame", "frames/s"), rows),
             f"\n**{speed} frames/s** for clean-up, AP and MOTA, {speed / OFFICIAL_FPS:.0f} times the official tool's "
             f"{OFFICIAL_FPS} (which includes reading; wanted: 20 times).",
         ]

@@ -142,7 +142,7 @@ def _annotations(people: People, image_id: list[int], layout: Layout, first: int
     keypoints = layout.write(people.xy_px, np.where(people.visibility < 1, 1, people.visibility).astype(np.float64), given)
     box_xywh_px = xyxy_to_xywh(_or(people.box_xyxy_px, _around(people.xy_px)))
     area_px2 = _or(people.area_px2, box_xywh_px[:, 2] * box_xywh_px[:, 3])
-    has_scores = np.isfinite(people.keypoint_score).any(axis=1).tolist()
+    has_scores = np.isfinite(people.keypoint_score).sum(axis=1) > 0
     scores = np.nan_to_num(people.keypoint_score).tolist()
     return [
         {
