@@ -51,8 +51,8 @@ def given_of(sequence: Sequence, kind: Kind, frames: int | None) -> Given:
     A score that is not given is 1. The box of a pose without one, or with one that has no area, is that of its keypoints. Boxes
     without any pixel, and poses without any keypoint, are left out.
 
-    Raises: ValueError, which names the frame, for boxes and keypoints that no picture has, and for poses of a skeleton whose
-        keypoints `given_poses` has no columns for.
+    Raises: ValueError, which names the frame, for boxes and keypoints that no picture has; and for poses of a skeleton that our
+        tables have no columns for.
     """
     people = sequence.people
     _check_places(people)
@@ -61,8 +61,8 @@ def given_of(sequence: Sequence, kind: Kind, frames: int | None) -> Given:
     if kind == "poses":
         if strange := set(sequence.skeleton.keypoints) - set(POSE_KEYPOINTS):
             raise ValueError(
-                f"poses of {sequence.skeleton.name} have keypoints that no table of ours has ({', '.join(sorted(strange))}); give "
-                f"{COCO_17.name} or {POSETRACK_15.name}"
+                f"poses of {sequence.skeleton.name} have keypoints that our tables lack ({', '.join(sorted(strange))}); give "
+                f"poses of {COCO_17.name} or {POSETRACK_15.name}"
             )
         box, is_kept = _boxes(people), is_given.any(axis=1)
     else:
@@ -88,15 +88,14 @@ def given_of(sequence: Sequence, kind: Kind, frames: int | None) -> Given:
 
 def _check_places(people: People) -> None:
     """Raise ValueError for the first box that is turned round, or place that is in no picture."""
-    low, high = people.box_xyxy_px[:, :2], people.box_xyxy_px[:, 2:]
-    is_far = (np.abs(people.box_xyxy_px) > _FARTHEST_PX).any(axis=1) | (np.abs(people.xy_px) > _FARTHEST_PX).any(axis=(1, 2))
-    for is_wrong, what in (
-        ((low > high).any(axis=1), "a box ends before it begins: x1 <= x2 and y1 <= y2 are expected"),
-        (is_far, f"a box or a keypoint is farther than {_FARTHEST_PX:,.0f} px away: pixels of the frame are expected"),
-    ):
-        if is_wrong.any():
-            p = int(np.argmax(is_wrong))
-            raise ValueError(f"frame {people.frame[p]}: {what}, not the box {people.box_xyxy_px[p].round(2).tolist()}")
+    box = people.box_xyxy_px
+    is_turned = (box[:, :2] > box[:, 2:]).any(axis=1)
+    is_far = (np.abs(box) > _FARTHEST_PX).any(axis=1) | (np.abs(people.xy_px) > _FARTHEST_PX).any(axis=(1, 2))
+    turned = "a box that ends before it begins: x1 <= x2 and y1 <= y2, or width and height >= 0, are expected"
+    far = f"a box or keypoint more than {_FARTHEST_PX:,.0f} px away: pixels of the frame are expected"
+    for is_wrong, what in ((is_turned, turned), (is_far, far)):
+        for p in np.flatnonzero(is_wrong)[:1].tolist():
+            raise ValueError(f"frame {people.frame[p]} has {what}; the box is {box[p].round(2).tolist()}")
 
 
 def _boxes(people: People) -> Double:
@@ -104,7 +103,7 @@ def _boxes(people: People) -> Double:
     given = ~np.isnan(people.xy_px)
     low = np.where(given, people.xy_px, np.inf).min(axis=1)
     high = np.where(given, people.xy_px, -np.inf).max(axis=1)
-    has_area = (people.box_xyxy_px[:, 2:] > people.box_xyxy_px[:, :2]).all(axis=1)
+    has_area = np.asarray((people.box_xyxy_px[:, 2:] > people.box_xyxy_px[:, :2]).all(axis=1))
     return np.where(has_area[:, None], people.box_xyxy_px, np.concatenate([low, high], axis=1))
 
 
@@ -169,7 +168,8 @@ def _sequence(
     if lengths is not None and len(order):
         told = sorted(set(lengths[order].tolist()))
         if len(told) > 1 or told[0] < T:
-            raise ValueError(f"video {name}: video_frames must be one number above all frames, not {', '.join(map(str, told[:5]))}")
+            shown = ", ".join(map(str, told[:5]))
+            raise ValueError(f"video {name}: video_frames must be one number above all frames, not {shown}")
         T = told[0]
     return Sequence(
         name, skeleton, ("",) * T, np.full(T, -1), np.ones(T, np.bool_), np.zeros((T, 2), np.int64), ((),) * T, mine
@@ -207,7 +207,8 @@ def _together(table: pa.Table, names: Listed[str]) -> Double:
     is_wrong = is_there.any(axis=1) & ~is_there.all(axis=1)
     if is_wrong.any():
         row = int(np.argmax(is_wrong))
-        raise ValueError(f"row {row}: column {names[int(np.argmin(is_there[row]))]} is empty, but of {', '.join(names)} some are not")
+        lacking = names[int(np.argmin(is_there[row]))]
+        raise ValueError(f"column {lacking}, row {row}: a number is expected, for {', '.join(names)} go together")
     return values
 
 
