@@ -20,6 +20,7 @@ from tkm.datasets.errors import DatasetError
 from tkm.datasets.ids import posetrack_image_id
 from tkm.datasets.results import results_to_sequences
 from tkm.datasets.sequence import Sequence as Annotated
+from tkm.skeleton import COCO_17
 
 _FRAMES_A_VIDEO = 10_000  # that PoseTrack's numbers of images leave room for
 
@@ -136,9 +137,9 @@ def _read(detections: str, images: str | None, sources: Sequence[Source]) -> tup
     for uri in find_documents(detections):
         read = read_annotations(uri)
         if isinstance(read, list):
-            own, left = _of_results(uri, read, images, sources)
+            own, said = _of_results(uri, read, images, sources)
             results += own
-            notes += [f"left out of {uri}: {left} of {len(read)} results, which belong to none of the videos"] if left else []
+            notes += said
             continue
         # A table tells of the frames that have people; of how many there are only where it says so.
         is_length_told = not sources or not is_table(uri) or "video_frames" in read_table(uri).column_names
@@ -155,11 +156,18 @@ def _joined(results: Sequence[_Found]) -> list[_Found]:
     return [*somebody, *(nobody[name] for name in nobody.keys() - {one.sequence.name for one in somebody})]
 
 
-def _of_results(uri: str, results: list[Any], images: str | None, sources: Sequence[Source]) -> tuple[list[_Found], int]:
-    """Results in COCO's form by video, and how many of them belong to none."""
+def _of_results(
+    uri: str, results: list[Any], images: str | None, sources: Sequence[Source]
+) -> tuple[list[_Found], list[str]]:
+    """Results in COCO's form by video, and sentences on what of them is left aside or may be meant otherwise."""
     pictures: list[tuple[str, Sequence[int], int]]
+    notes = []
     if images is not None:
-        pictures = [(one.name, one.image_id.tolist(), len(one)) for one in _of_images(images)]
+        known = list(_of_images(images))
+        pictures = [(one.name, one.image_id.tolist(), len(one)) for one in known]
+        has_keypoints = any("keypoints" in row for row in results if isinstance(row, dict))
+        if has_keypoints and any(one.skeleton is not COCO_17 for one in known):
+            notes.append(f"keypoints in {uri} are read in COCO's order, whatever that of {images} is")
     else:
         pictures = [(name_of(source), numbers, len(numbers)) for source in sources for numbers in [_own_numbers(source)]]
     frames = _places(pictures, images)
@@ -179,7 +187,9 @@ def _of_results(uri: str, results: list[Any], images: str | None, sources: Seque
     except DatasetError as error:
         raise InputError(str(error)) from None
     found = [_Found(one, f"{uri}#{one.name}", None if images is None else len(one)) for one in sequences]
-    return found, len(results) - len(own)
+    if left := len(results) - len(own):
+        notes.append(f"left out of {uri}: {left} of {len(results)} results, which belong to none of the videos")
+    return found, notes
 
 
 def _places(pictures: Iterable[tuple[str, Sequence[int], int]], images: str | None) -> dict[int, tuple[str, int]]:

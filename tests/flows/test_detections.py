@@ -102,6 +102,7 @@ def test_images_tell_which_picture_an_id_is(tmp_path: Path) -> None:
     assert found["b.json#two"][["nose_x", "right_ankle_score"]].to_numpy().tolist() == [[1, 51]]
     wanted = wanted_videos(store, None, str(lists), str(images), load_settings({}))
     assert [note for note in wanted.notes if "1 of 2 results" in note]
+    assert [note for note in wanted.notes if "b.json are read in COCO's order" in note], "for PoseTrack's files have another"
     write(images / "two.json", document("two", 2, []))
     with pytest.raises(InputError, match="image id 0 is a picture of one and of two"):
         given_rows(store, None, lists, images)
