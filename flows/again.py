@@ -73,6 +73,7 @@ def wanted_again(store: Store, run: str | None, stage: str, changes: Iterable[st
     if not rows:
         what = store.root if run is None else f"run {run} of {store.root}"
         raise InputError(f"{what} holds no videos to run again; annotate them first")
+    _refuse_shots_without_pictures(rows, changed)
     sources = {video: Source(next(iter(own.values()))["uri"], next(iter(own.values()))["kind"]) for video, own in rows.items()}
     return Wanted(
         tuple(sources.values()),
@@ -81,6 +82,14 @@ def wanted_again(store: Store, run: str | None, stage: str, changes: Iterable[st
             for video, source in sources.items()
         },
     )
+
+
+def _refuse_shots_without_pictures(rows: Mapping[str, Mapping[str, Mapping[str, Any]]], changes: _Changes) -> None:
+    of_poses = [video for video, own in rows.items() if next(iter(own.values()))["kind"] == "poses"]
+    if of_poses and any(_params(rows[video], changes)["shots"].split for video in of_poses):  # type: ignore[attr-defined]
+        raise SettingsError(
+            f"shots.split looks at pictures, and {of_poses[0]} was annotated from poses without any; name others with --videos"
+        )
 
 
 def dependents(stage: str) -> set[str]:

@@ -105,7 +105,8 @@ def annotate(
     store, chosen = Store(output), load_settings(settings or {})
     use_s3(chosen)
     recorded = chosen.model_dump(mode="json", exclude={"engine": {"dask"}, "s3": True})
-    facts = {"input": input, "settings": recorded} | ({"detections": detections} if detections else {})
+    files = {name: address for name, address in (("detections", detections), ("images", images)) if address}
+    facts = {"input": input, "settings": recorded, **files}
     wanted = wanted_videos(store, input, detections, images, chosen)
     return _run(store, wanted, chosen, facts, quiet)
 

@@ -232,6 +232,8 @@ def _dry_run(input_: str | None, output: str, chosen: Any, detections: str | Non
     console.print(table)
     for line in found.unreadable:
         console.print(f"[red]would fail[/]: {escape(line)}", highlight=False)
+    for line in found.notes:
+        console.print(line, style="yellow", highlight=False, markup=False)
 
 
 @app.command()

@@ -10,15 +10,16 @@ from typing import Any
 from flows.again import Wanted
 from flows.groups import file_name, sources_for
 from flows.settings import SettingsError
-from storage.documents import find_documents, read_annotations, stem
-from storage.given import Kind, given_of, kind_of, write_given
-from storage.sources import InputError, Source, image_paths, some
+from storage.documents import find_documents, is_table, read_annotations, read_table, stem
+from storage.given import Given, Kind, given_of, kind_of, write_given
+from storage.sources import IMAGE_SUFFIXES, InputError, Source, image_paths, some
 from storage.store import Store
 from tasks.given import GivenParams
 from tkm.datasets.errors import DatasetError
 from tkm.datasets.ids import posetrack_image_id
 from tkm.datasets.results import results_to_sequences
 from tkm.datasets.sequence import Sequence as Annotated
+from tkm.skeleton import COCO_17
 
 _FRAMES_A_VIDEO = 10_000  # that PoseTrack's numbers of images leave room for
 
@@ -31,6 +32,13 @@ class _Found:
     uri: str
     frames: int | None
 
+    def given(self, kind: Kind) -> Given:
+        """Its rows as they are kept. InputError where they cannot be."""
+        try:
+            return given_of(self.sequence, kind, self.frames)
+        except ValueError as error:
+            raise InputError(f"{self.uri}: {error}") from None
+
 
 def wanted_videos(
     store: Store, input_: str | None, detections: str | None, images: str | None, chosen: Any, *, write: bool = True
@@ -40,7 +48,8 @@ def wanted_videos(
     Boxes and poses are given for the videos of `input_` by name: of the file without suffix, or the id. Without `input_` every
     video of a file of poses stands for itself. `images` names files that tell which picture an image id of COCO results is.
 
-    Raises InputError where a file cannot be read, videos and files do not fit together, or boxes come without videos.
+    Raises InputError where a file cannot be read, videos and files do not fit together, or boxes come without videos; nothing is
+    written then.
     """
     if detections is None:
         if input_ is None or images is not None:
@@ -51,30 +60,43 @@ def wanted_videos(
         raise SettingsError("--split-shots looks at pictures: name the videos beside --detections, or leave it out")
     sources = [] if input_ is None else sources_for(input_, store)
     found, notes = _read(detections, images, sources)
-    kinds: set[Kind] = {kind_of(one.sequence.people) for one in found if len(one.sequence.people)}
-    kind: Kind = "boxes" if kinds == {"boxes"} else "poses"
     twice = [name for name, count in Counter(one.sequence.name for one in found).items() if count > 1]
     if twice:
         raise InputError(f"{detections} holds several videos of one name: {some(twice)}; give each name once")
+    kinds: set[Kind] = {kind_of(one.sequence.people) for one in found if len(one.sequence.people)}
+    kind: Kind = "boxes" if kinds == {"boxes"} else "poses"
     if input_ is None:
         if kind == "boxes":
             raise InputError(f"{detections} holds boxes, in which poses have yet to be found: name the videos too")
+        if not found:
+            raise InputError(f"{detections} tells of no video")
+        if unknown := [one.uri for one in found if not len(one.sequence)]:
+            raise InputError(f"{some(unknown)} tells neither of people nor of frames; name the videos too, or leave it out")
         pairs = [(Source(one.uri, "poses"), one) for one in found]
     else:
         pairs = _paired(sources, found, detections)
+        if strangers := {one.sequence.name for one in found} - {one.sequence.name for _, one in pairs}:
+            notes.append(f"{detections} also tells of videos that are not among those given: {some(sorted(strangers))}")
+    rows = [one.given(kind) for _, one in pairs]
+    people = sum(len(one.sequence.people) for _, one in pairs)
+    if left := people - sum(given.table.num_rows for given in rows):
+        lacking = "keypoint" if kind == "poses" else "box of a pixel"
+        notes.append(f"left out of {detections}: {left} of {people} people, who have no {lacking}")
     return Wanted(
         tuple(source for source, _ in pairs),
-        given={source.uri: {kind: _kept(store if write else None, source, one, kind)} for source, one in pairs},
+        given={
+            source.uri: {kind: _kept(store if write else None, source, one.sequence, given)}
+            for (source, one), given in zip(pairs, rows, strict=True)
+        },
         notes=tuple(notes),
     )
 
 
-def _kept(store: Store | None, source: Source, one: _Found, kind: Kind) -> GivenParams:
-    given = given_of(one.sequence, kind, one.frames)
+def _kept(store: Store | None, source: Source, sequence: Annotated, given: Given) -> GivenParams:
     if source.kind != "poses":
         return GivenParams(sha256=write_given(store, given))
-    width_px, height_px = one.sequence.size_px.max(axis=0, initial=0).tolist()
-    names = [name for name in one.sequence.frame_names if name]
+    width_px, height_px = sequence.size_px.max(axis=0, initial=0).tolist()
+    names = [name for name in sequence.frame_names if name]
     return GivenParams(sha256=write_given(store, given, frame_names=names, size_px=(width_px, height_px)))
 
 
@@ -110,50 +132,76 @@ def name_of(source: Source) -> str:
 
 def _read(detections: str, images: str | None, sources: Sequence[Source]) -> tuple[list[_Found], list[str]]:
     """What the files tell, by video, and sentences on what of it is left aside."""
-    found, notes = [], []
+    found, results, notes = [], [], []
     for uri in find_documents(detections):
         read = read_annotations(uri)
         if isinstance(read, list):
-            own, left = _of_results(uri, read, images, sources)
-            found += own
-            notes += [f"{left} of the {len(read)} results in {uri} belong to none of the videos"] if left else []
+            own, said = _of_results(uri, read, images, sources)
+            results += own
+            notes += said
             continue
-        is_parquet = uri.endswith(".parquet")  # which tells of the frames that have people, not of their number
+        # A table tells of the frames that have people; of how many there are only where it says so.
+        is_length_told = not sources or not is_table(uri) or "video_frames" in read_table(uri).column_names
         for one in read:
             address = uri if len(read) == 1 else f"{uri}#{one.name}"
-            found.append(_Found(one, address, None if is_parquet and sources else len(one)))
-    return found, notes
+            found.append(_Found(one, address, len(one) if is_length_told else None))
+    return [*found, *_joined(results)], notes
 
 
-def _of_results(uri: str, results: list[Any], images: str | None, sources: Sequence[Source]) -> tuple[list[_Found], int]:
-    """Results in COCO's form by video, and how many of them belong to none."""
-    frames: dict[int, tuple[str, int]] = {}
-    lengths: dict[str, int] = {}
+def _joined(results: Sequence[_Found]) -> list[_Found]:
+    """What lists of results tell, each of all videos: a video in which one list has nobody is another's."""
+    nobody = {one.sequence.name: one for one in results if not len(one.sequence.people)}
+    somebody = [one for one in results if len(one.sequence.people)]
+    return [*somebody, *(nobody[name] for name in nobody.keys() - {one.sequence.name for one in somebody})]
+
+
+def _of_results(
+    uri: str, results: list[Any], images: str | None, sources: Sequence[Source]
+) -> tuple[list[_Found], list[str]]:
+    """Results in COCO's form by video, and sentences on what of them is left aside or may be meant otherwise."""
+    pictures: list[tuple[str, Sequence[int], int]]
+    notes = []
     if images is not None:
-        for one in _of_images(images):
-            frames |= {number: (one.name, frame) for frame, number in enumerate(one.image_id.tolist()) if number >= 0}
-            lengths[one.name] = len(one)
-    elif sources:
-        for source in sources:
-            numbers = dict(_numbers(source))
-            frames |= numbers
-            lengths[name_of(source)] = len(numbers)
+        known = list(_of_images(images))
+        pictures = [(one.name, one.image_id.tolist(), len(one)) for one in known]
+        has_keypoints = any("keypoints" in row for row in results if isinstance(row, dict))
+        if has_keypoints and any(one.skeleton is not COCO_17 for one in known):
+            notes.append(f"keypoints in {uri} are read in COCO's order, whatever that of {images} is")
+    else:
+        pictures = [(name_of(source), numbers, len(numbers)) for source in sources for numbers in [_own_numbers(source)]]
+    frames = _places(pictures, images)
     remedy = "name files that tell which picture an id is, with --images FILE (PoseTrack 2018 or COCO JSON)"
-    if not frames:
-        raise InputError(f"{uri} is a list of results, which know their pictures by image id only: {remedy}")
+    if not frames and (results or not pictures):
+        where = f"{images} tells no ids of its pictures" if images else "the videos' names tell none"
+        raise InputError(f"{uri} is a list of results, which know their pictures by image id only, and {where}: {remedy}")
     ids = {row["image_id"] for row in results if isinstance(row, dict) and isinstance(row.get("image_id"), int)}
     if ids and not ids & frames.keys():
-        where = images or "the videos given"
         shown = some(map(str, sorted(ids)))
+        where = images or "the videos given"
         raise InputError(f"{uri}: none of its image ids, such as {shown}, is a picture of {where}; {remedy}")
     strange = ids - frames.keys()
     own = [row for row in results if not isinstance(row, dict) or row.get("image_id") not in strange]
     try:
-        sequences = results_to_sequences(own, frames, lengths, uri)
+        sequences = results_to_sequences(own, frames, {name: length for name, _, length in pictures}, uri)
     except DatasetError as error:
         raise InputError(str(error)) from None
     found = [_Found(one, f"{uri}#{one.name}", None if images is None else len(one)) for one in sequences]
-    return found, len(results) - len(own)
+    if left := len(results) - len(own):
+        notes.append(f"left out of {uri}: {left} of {len(results)} results, which belong to none of the videos")
+    return found, notes
+
+
+def _places(pictures: Iterable[tuple[str, Sequence[int], int]], images: str | None) -> dict[int, tuple[str, int]]:
+    """By image id, video and frame. InputError for an id of two pictures; negative ones stand for none."""
+    frames: dict[int, tuple[str, int]] = {}
+    for name, numbers, _ in pictures:
+        for place in ((number, (name, frame)) for frame, number in enumerate(numbers) if number >= 0):
+            known = frames.setdefault(*place)
+            if known != place[1]:
+                (first, _), (second, _) = known, place[1]
+                where = images or "the videos given"
+                raise InputError(f"image id {place[0]} is a picture of {first} and of {second} in {where}: give them apart")
+    return frames
 
 
 def _of_images(images: str) -> Iterable[Annotated]:
@@ -164,15 +212,20 @@ def _of_images(images: str) -> Iterable[Annotated]:
         yield from read
 
 
-def _numbers(source: Source) -> Iterable[tuple[int, tuple[str, int]]]:
-    """Numbers by which results may know the pictures of a video: PoseTrack's, or those in the pictures' own names, as in COCO."""
+def _own_numbers(source: Source) -> Sequence[int]:
+    """By frame, numbers by which results may know the pictures of a video, -1 for none: PoseTrack's, which the names of video and
+    picture make together, or, as in COCO, those that are pictures' names.
+    """
     name = name_of(source)
-    if posetrack_image_id(name, 0) is not None:
-        for frame in range(_FRAMES_A_VIDEO):
-            yield posetrack_image_id(name, frame) or 0, (name, frame)
-    elif source.kind == "frames":
-        for frame, path in enumerate(image_paths(source)):
-            if (number := path.rpartition("/")[2].rpartition(".")[0]).isdecimal():
-                yield int(number), (name, frame)
-    elif name.isdecimal():
-        yield int(name), (name, 0)
+    first = posetrack_image_id(name, 0)
+    if source.kind == "frames":
+        stems = [_stem(path) for path in image_paths(source)]
+        return [(first or 0) + int(one) if one.isdecimal() else -1 for one in stems]
+    if first is not None:
+        return range(first, first + _FRAMES_A_VIDEO)
+    is_picture = source.uri[source.uri.rfind(".") :].lower() in IMAGE_SUFFIXES
+    return [int(name) if is_picture and name.isdecimal() else -1]
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0]

@@ -18,11 +18,12 @@ from tasks.plan import plan_video
 
 @dataclass(frozen=True)
 class Preview:
-    """Videos in all, how many of them lack each stage, by its name, and a sentence on each that cannot be read."""
+    """Videos in all, how many lack each stage, by its name, a sentence on each that cannot be read, and the run's notes."""
 
     videos: int
     missing: dict[str, int]
     unreadable: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def preview(input_: str | None, store: Store, chosen: Any, detections: str | None = None, images: str | None = None) -> Preview:
@@ -46,4 +47,4 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
         counts.update({stage: 0 for plan in plans for stage in plan.keys})
         counts.update(stage for missing in with_missing(group, plans, store).missing.values() for stage in missing)
     order = [stage.name for stage in PIPELINE if stage.name in counts]
-    return Preview(len(wanted.sources), {stage: counts[stage] for stage in order}, tuple(unreadable))
+    return Preview(len(wanted.sources), {stage: counts[stage] for stage in order}, tuple(unreadable), wanted.notes)

@@ -56,7 +56,7 @@ def run_status(store: Store, run: str | None) -> RunStatus:
     planned = set(plan["stage"])
     defaults = {stage.name: stage.Params() for stage in PIPELINE}
     for stage in reversed(PIPELINE):
-        if stage.name not in planned and not stage.is_active(defaults):
+        if stage.name not in planned if planned else not stage.is_active(defaults):
             continue  # not a stage of this run
         rows = plan[plan["stage"] == stage.name]
         begun, closed = open_keys(store, stage.name), closed_keys(store, stage.name)

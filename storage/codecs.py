@@ -119,7 +119,8 @@ def skeleton_of_table(table: pa.Table) -> Skeleton:
     """The one skeleton that the poses of a table have, COCO's where there are none. ValueError where there are several."""
     names = table["skeleton"].unique().to_pylist()
     if len(names) > 1:
-        raise ValueError(f"the poses have several skeletons: {', '.join(sorted(names))}; read them one skeleton at a time")
+        listed = ", ".join(sorted(map(str, names)))
+        raise ValueError(f"the poses have several skeletons: {listed}; read them one skeleton at a time")
     return skeleton_of(names[0]) if names else COCO_17
 
 

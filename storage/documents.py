@@ -62,18 +62,26 @@ def read_annotations(uri: str) -> tuple[Sequence, ...] | list[Any]:
     Of results in COCO's form, a JSON list that knows pictures by number only, its rows as they are.
     Raises InputError, which names file and field, where it cannot be understood, OSError where it cannot be read.
     """
-    data = read_document(uri)
-    if _suffix(uri) == ".parquet":
-        try:
-            table = read_parquet(data)
-        except pa.ArrowException as error:
-            raise InputError(f"{uri} is not a Parquet file, or is damaged: {error}") from None
-        return sequences_from_table(table, stem(uri), uri)
+    if is_table(uri):
+        return sequences_from_table(read_table(uri), stem(uri), uri)
     try:
-        document = files.parse_json(data, stem(uri))
+        document = files.parse_json(read_document(uri), stem(uri))
         return document if isinstance(document, list) else files.read_document(document, stem(uri))
     except DatasetError as error:
         raise InputError(f"{uri}: {error}") from None
+
+
+def is_table(uri: str) -> bool:
+    """Whether an annotation file is Parquet."""
+    return _suffix(uri) == ".parquet"
+
+
+def read_table(uri: str) -> pa.Table:
+    """All rows of a Parquet file. InputError where it is none, OSError where it cannot be read."""
+    try:
+        return read_parquet(read_document(uri))
+    except pa.ArrowException as error:
+        raise InputError(f"{uri} is not a Parquet file, or is damaged: {error}") from None
 
 
 def stem(uri: str) -> str:

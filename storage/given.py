@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from storage.artifacts import DamagedArtifactError
 from storage.codecs import column, keypoint_columns, skeleton_of_table, table_of
 from storage.parquet import parquet_bytes, read_parquet
-from storage.schemas import DETECTIONS, GIVEN_POSES, TRUTH_KEYPOINTS
+from storage.schemas import DETECTIONS, GIVEN_POSES, POSE_KEYPOINTS, TRUTH_KEYPOINTS
 from storage.sources import InputError
 from storage.store import Store
 from storage.video import IMAGES_FPS, VideoInfo
@@ -28,6 +28,7 @@ from tkm.skeleton import COCO_17, POSETRACK_15, Skeleton
 Kind = Literal["boxes", "poses"]
 _BOX = ("box_x1", "box_y1", "box_x2", "box_y2")
 _SMALLEST_PX = 1.0  # as in detect: a box without a pixel has no crop
+_FARTHEST_PX = 1e6  # no picture reaches as far, and float32 still tells a tenth of a pixel
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,33 @@ class Given:
 
 
 def kind_of(people: People) -> Kind:
-    """`poses` where anybody has a keypoint, else `boxes`."""
-    return "poses" if not np.isnan(people.xy_px).all() else "boxes"
+    """`boxes` where people have boxes and nobody has a keypoint, else `poses`."""
+    return "boxes" if np.isnan(people.xy_px).all() and not np.isnan(people.box_xyxy_px).all() else "poses"
 
 
 def given_of(sequence: Sequence, kind: Kind, frames: int | None) -> Given:
     """Table `detections` (boxes) or `given_poses` (poses) of what a file tells, people of a frame numbered by falling score.
 
-    A score that is not given is 1. The box of a pose without one is that of its keypoints. Boxes without any pixel, and
-    poses without any keypoint, are left out.
+    A score that is not given is 1. The box of a pose without one, or with one that has no area, is that of its keypoints. Boxes
+    without any pixel, and poses without any keypoint, are left out.
+
+    Raises: ValueError, which names the frame, for boxes and keypoints that no picture has; and for poses of a skeleton that our
+        tables have no columns for.
     """
     people = sequence.people
+    _check_places(people)
     xy_px = people.xy_px
-    box = _boxes(people) if kind == "poses" else people.box_xyxy_px
     is_given: NDArray[np.bool_] = ~np.isnan(xy_px.sum(axis=2))
-    is_kept = is_given.any(axis=1) if kind == "poses" else (box[:, 2:] - box[:, :2]).min(axis=1) >= _SMALLEST_PX
+    if kind == "poses":
+        if strange := set(sequence.skeleton.keypoints) - set(POSE_KEYPOINTS):
+            raise ValueError(
+                f"poses of {sequence.skeleton.name} have keypoints that our tables lack ({', '.join(sorted(strange))}); give "
+                f"poses of {COCO_17.name} or {POSETRACK_15.name}"
+            )
+        box, is_kept = _boxes(people), is_given.any(axis=1)
+    else:
+        box = people.box_xyxy_px
+        is_kept = (box[:, 2:] - box[:, :2]).min(axis=1) >= _SMALLEST_PX
     score = np.where(np.isnan(people.score), 1, people.score)
     order = np.lexsort((np.arange(len(people)), -score, people.frame))
     order = order[np.asarray(is_kept)[order]]
@@ -73,18 +86,32 @@ def given_of(sequence: Sequence, kind: Kind, frames: int | None) -> Given:
     return Given(kind, table_of(GIVEN_POSES, **own, **joints, skeleton=names), frames)
 
 
+def _check_places(people: People) -> None:
+    """Raise ValueError for the first box that is turned round, or place that is in no picture."""
+    box = people.box_xyxy_px
+    is_turned = (box[:, :2] > box[:, 2:]).any(axis=1)
+    is_far = (np.abs(box) > _FARTHEST_PX).any(axis=1) | (np.abs(people.xy_px) > _FARTHEST_PX).any(axis=(1, 2))
+    turned = "a box that ends before it begins: x1 <= x2 and y1 <= y2, or width and height >= 0, are expected"
+    far = f"a box or keypoint more than {_FARTHEST_PX:,.0f} px away: pixels of the frame are expected"
+    for is_wrong, what in ((is_turned, turned), (is_far, far)):
+        for p in np.flatnonzero(is_wrong)[:1].tolist():
+            raise ValueError(f"frame {people.frame[p]} has {what}; the box is {box[p].round(2).tolist()}")
+
+
 def _boxes(people: People) -> Double:
-    """(P, 4) boxes, those of the keypoints where there are none."""
+    """(P, 4) boxes, those of the keypoints where there are none, or none with an area."""
     given = ~np.isnan(people.xy_px)
     low = np.where(given, people.xy_px, np.inf).min(axis=1)
     high = np.where(given, people.xy_px, -np.inf).max(axis=1)
-    return np.where(np.isnan(people.box_xyxy_px), np.concatenate([low, high], axis=1), people.box_xyxy_px)
+    has_area = np.asarray((people.box_xyxy_px[:, 2:] > people.box_xyxy_px[:, :2]).all(axis=1))
+    return np.where(has_area[:, None], people.box_xyxy_px, np.concatenate([low, high], axis=1))
 
 
 def sequences_from_table(table: pa.Table, name: str, where: str) -> tuple[Sequence, ...]:
     """Videos of a table with the columns `frame`, `box_x1` ... `box_y2` and, where there are some, `video`, `video_frames`,
     `track_id`, `box_score` and keypoints as `poses` has them (`nose_x`, `nose_y`, `nose_score`). All rows are of one
-    skeleton, whose name `skeleton` or else the columns tell.
+    skeleton, whose name `skeleton` or else the columns tell. A table with keypoints needs no boxes. One without rows is the
+    video `name`, without people.
 
     Args: name, of the one video where there is no column `video`; where, the file's address, for errors.
     Raises: InputError for a column that is missing, of the wrong type, or holds what cannot be.
@@ -97,28 +124,26 @@ def sequences_from_table(table: pa.Table, name: str, where: str) -> tuple[Sequen
 
 def _sequences(table: pa.Table, name: str) -> tuple[Sequence, ...]:
     has = set(table.column_names)
-    if missing := [column for column in ("frame", *_BOX) if column not in has and not (column in _BOX and _joints(has))]:
+    joints = _joints(has)
+    boxless = bool(joints) and not has & set(_BOX)
+    if missing := [one for one in ("frame", *_BOX) if one not in has and not (boxless and one in _BOX)]:
         raise ValueError(f"it has no column {', '.join(missing)}")
-    skeleton = skeleton_of_table(table) if "skeleton" in has else _skeleton(has)
+    skeleton = skeleton_of_table(table) if "skeleton" in has else _skeleton(joints)
     P = table.num_rows
-    frame = column(table, "frame", np.int64)
+    frame = _whole_numbers(table, "frame")
     if P and frame.min() < 0:
         raise ValueError(f"frame {frame.min()} is below 0; frames count from 0")
-    video = table["video"].cast(pa.string()) if "video" in has else pa.chunked_array([pa.array([name] * P, pa.string())])
-    own = [joint for joint in skeleton.keypoints if f"{joint}_x" in has]
     xy_px, keypoint_score = (np.full((P, len(skeleton.keypoints), *more), np.nan) for more in ((2,), ()))
-    for joint in own:
-        k = skeleton.keypoints.index(joint)
-        for axis, side in (("x", 0), ("y", 1)):
-            xy_px[:, k, side] = column(table, f"{joint}_{axis}", np.float64)
+    for k, joint in ((k, joint) for k, joint in enumerate(skeleton.keypoints) if joint in joints):
+        xy_px[:, k] = _together(table, (f"{joint}_x", f"{joint}_y"))
         if f"{joint}_score" in has:
-            keypoint_score[:, k] = column(table, f"{joint}_score", np.float64)
+            keypoint_score[:, k] = _numbers(table, f"{joint}_score")
     nothing = np.full(P, np.nan)
     people = People(
         frame=frame,
-        track_id=column(table, "track_id", np.int64) if "track_id" in has else np.full(P, -1),
-        score=column(table, "box_score", np.float64) if "box_score" in has else nothing,
-        box_xyxy_px=np.stack([column(table, side, np.float64) if side in has else nothing for side in _BOX], axis=1),
+        track_id=_whole_numbers(table, "track_id", missing=-1) if "track_id" in has else np.full(P, -1),
+        score=_numbers(table, "box_score") if "box_score" in has else nothing,
+        box_xyxy_px=np.full((P, 4), np.nan) if boxless else _together(table, _BOX),
         head_xyxy_px=np.full((P, 4), np.nan),
         area_px2=nothing,
         is_crowd=np.zeros(P, np.bool_),
@@ -126,9 +151,12 @@ def _sequences(table: pa.Table, name: str) -> tuple[Sequence, ...]:
         keypoint_score=keypoint_score,
         visibility=np.full(xy_px.shape[:2], -1, np.int8),
     )
-    lengths = column(table, "video_frames", np.int64) if "video_frames" in has else None
-    names = np.asarray(video.to_pylist(), np.str_)
-    return tuple(_sequence(one, names == one, people, lengths, skeleton) for one in sorted(set(names.tolist())))
+    lengths = _whole_numbers(table, "video_frames") if "video_frames" in has else None
+    video = table["video"].cast(pa.string()).to_pylist() if "video" in has else [name] * P
+    if None in video:
+        raise ValueError(f"column video, row {video.index(None)}: the name of a video is expected, not nothing")
+    names = np.asarray(video, np.str_)
+    return tuple(_sequence(one, names == one, people, lengths, skeleton) for one in sorted(set(video)) or [name])
 
 
 def _sequence(
@@ -136,26 +164,67 @@ def _sequence(
 ) -> Sequence:
     order = np.flatnonzero(rows)[np.argsort(people.frame[rows], kind="stable")]
     mine = People(**{field.name: getattr(people, field.name)[order] for field in fields(People)})
-    T = int(mine.frame[-1]) + 1
-    if lengths is not None:
+    T = int(mine.frame.max(initial=-1)) + 1
+    if lengths is not None and len(order):
         told = sorted(set(lengths[order].tolist()))
         if len(told) > 1 or told[0] < T:
-            raise ValueError(f"video {name}: video_frames must be one number above all frames, not {told}")
+            shown = ", ".join(map(str, told[:5]))
+            raise ValueError(f"video {name}: video_frames must be one number above all frames, not {shown}")
         T = told[0]
     return Sequence(
         name, skeleton, ("",) * T, np.full(T, -1), np.ones(T, np.bool_), np.zeros((T, 2), np.int64), ((),) * T, mine
     )
 
 
+def _numbers(table: pa.Table, name: str) -> Double:
+    """(P,) float64 of a column, NaN for nulls; ValueError where it holds anything but numbers, or infinite ones."""
+    values = table[name]
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_null(values.type)):
+        raise ValueError(f"column {name} must hold numbers, not {values.type}")
+    numbers = np.asarray(values.cast(pa.float64()).to_numpy(), np.float64)
+    if np.isinf(numbers).any():
+        raise ValueError(f"column {name}, row {np.argmax(np.isinf(numbers))}: a finite number is expected")
+    return numbers
+
+
+def _whole_numbers(table: pa.Table, name: str, missing: int | None = None) -> NDArray[np.int64]:
+    """(P,) int64 of a column, `missing` for nulls; ValueError where a number is not whole, or not there and must be."""
+    numbers = _numbers(table, name)
+    if missing is not None:
+        numbers = np.where(np.isnan(numbers), missing, numbers)
+    is_wrong = ~(numbers == np.floor(numbers))
+    if is_wrong.any():
+        row = int(np.argmax(is_wrong))
+        found = "nothing" if np.isnan(numbers[row]) else f"{numbers[row]:g}"
+        raise ValueError(f"column {name}, row {row}: a whole number is expected, not {found}")
+    return numbers.astype(np.int64)
+
+
+def _together(table: pa.Table, names: Listed[str]) -> Double:
+    """(P, columns) float64; ValueError where a row has some of these columns and others not."""
+    values = np.stack([_numbers(table, name) for name in names], axis=1)
+    is_there = ~np.isnan(values)
+    is_wrong = is_there.any(axis=1) & ~is_there.all(axis=1)
+    if is_wrong.any():
+        row = int(np.argmax(is_wrong))
+        lacking = names[int(np.argmin(is_there[row]))]
+        raise ValueError(f"column {lacking}, row {row}: a number is expected, for {', '.join(names)} go together")
+    return values
+
+
 def _joints(columns: set[str]) -> list[str]:
-    return [joint for joint in TRUTH_KEYPOINTS if f"{joint}_x" in columns and f"{joint}_y" in columns]
+    """Keypoints that there are columns for; ValueError for one with x or y alone."""
+    joints = [joint for joint in TRUTH_KEYPOINTS if {f"{joint}_x", f"{joint}_y"} & columns]
+    alone = [f"{joint}_{axis}" for joint in joints for axis in "xy" if f"{joint}_{axis}" not in columns]
+    if alone:
+        raise ValueError(f"it has no column {', '.join(alone)}: a keypoint needs x and y")
+    return joints
 
 
-def _skeleton(columns: set[str]) -> Skeleton:
-    """The skeleton that has all keypoints which there are columns for, COCO's where there are none."""
-    joints = set(_joints(columns))
+def _skeleton(joints: Listed[str]) -> Skeleton:
+    """The skeleton that has all of these keypoints, COCO's where there are none."""
     for skeleton in (COCO_17, POSETRACK_15):
-        if joints <= set(skeleton.keypoints):
+        if set(joints) <= set(skeleton.keypoints):
             return skeleton
     raise ValueError(f"no skeleton has all of its keypoints {', '.join(sorted(joints))}; name one in a column `skeleton`")
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from storage import tables
+from storage.codecs import keypoint_columns
 from storage.schemas import PUBLISHED, name_of
 from storage.sources import Source
 from storage.store import Store
@@ -49,11 +50,7 @@ def publish(store: Store, source: Source, sampled: list[int], poses: PoseSet, tr
     info, video = probe(source), source.video_id
     tracks = np.array(track_id, np.int64)
     pts_ns = info.pts_ns[poses.frame]
-    joints = {
-        f"{joint}_{axis}": values[:, k]
-        for k, joint in enumerate(COCO_17.keypoints)
-        for axis, values in (("x", poses.xy_px[..., 0]), ("y", poses.xy_px[..., 1]), ("score", poses.score))
-    }
+    joints = keypoint_columns(COCO_17, poses.xy_px, poses.score)
     boxes = dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), poses.box_xyxy_px.T, strict=True))
     mine = {number: tracks == number for number in np.unique(tracks).tolist()}
     columns: dict[str, dict[str, Any]] = {

@@ -1,8 +1,8 @@
 """A stage's results may change only together with its version: else stores would mix old rows with new ones.
 
-golden.json holds each stage's version and coarse facts of its table on 20 frames of the bundled clip, for shots with cuts put
-between them. After a wanted change,
-raise the stage's version and run `python -m tests.tasks.test_versions`.
+golden.json holds each stage's version and coarse facts of its table on 20 frames of the bundled clip: for shots with cuts put
+between them, for boxes and poses, what the run itself found, given back for every second frame. After a wanted change, raise the
+stage's version and run `python -m tests.tasks.test_versions`.
 """
 
 from __future__ import annotations
@@ -18,25 +18,29 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from storage.given import Kind, given_of, sequences_from_table
 from storage.store import Store
 from storage.video import decode
-from tasks import index, shots
+from tasks import detect, given, index, publish, shots
 from tasks.execute import timeline
 from tasks.pipeline import PIPELINE
 from tasks.plan import VideoPlan
+from tasks.stage import Stage
 from tests.conftest import DEMO_CLIP, plan_of, run_all
 
 GOLDEN = Path(__file__).parent / "golden.json"
 
 
 def facts(table: pa.Table) -> dict[str, Any]:
-    """Number of rows, and mean and spread of every numeric column: equal across processors but for rounding."""
+    """Number of rows, and mean and spread of every numeric column that holds any: equal across processors but for rounding."""
     found: dict[str, Any] = {"rows": table.num_rows}
     for field in table.schema:
         column = table[field.name].combine_chunks()
         values = column.flatten() if pa.types.is_fixed_size_list(field.type) else column
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.int8())
+        if values.null_count == len(values):
+            continue
         if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
             numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
             found[field.name] = [float(np.nanmean(numbers)), float(np.nanstd(numbers))]
@@ -48,6 +52,7 @@ def facts(table: pa.Table) -> dict[str, Any]:
 
 def facts_of_run(plan: VideoPlan) -> dict[str, dict[str, Any]]:
     tables = {stage.name: plan.artifact(stage).read() for stage in plan.stages} | {"shots": shots_of_run(plan)}
+    tables |= {stage.name: given_of_run(plan, stage) for stage in (given.BOXES, given.POSES)}
     return {stage.name: {"version": stage.version, "facts": facts(tables[stage.name])} for stage in PIPELINE}
 
 
@@ -61,6 +66,14 @@ def shots_of_run(plan: VideoPlan) -> pa.Table:
             yield number, mirrored // 2 if number >= 15 else mirrored
 
     return shots.STAGE.checked(shots.run(line.frames[::2], views(), shots.ShotsParams(split=True)))
+
+
+def given_of_run(plan: VideoPlan, stage: Stage) -> pa.Table:
+    """The run's boxes or published poses as if a user had given them, of every second frame."""
+    kind: Kind = "boxes" if stage is given.BOXES else "poses"
+    rows = plan.artifact(detect.STAGE if stage is given.BOXES else publish.STAGE).read()
+    (sequence,) = sequences_from_table(rows, "cam01", "the run")
+    return stage.checked(stage.run(given_of(sequence, kind, None).table, timeline(plan).frames[::2], given.GivenParams()))
 
 
 @pytest.mark.parametrize("name", [stage.name for stage in PIPELINE])
