@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.again import Wanted
-from flows.groups import file_name, sources_for
+from flows.groups import sources_for
 from flows.settings import SettingsError
 from storage.documents import find_documents, is_table, read_annotations, read_table, stem
 from storage.given import Given, Kind, given_of, kind_of, write_given
@@ -95,9 +95,7 @@ def wanted_videos(
 def _kept(store: Store | None, source: Source, sequence: Annotated, given: Given) -> GivenParams:
     if source.kind != "poses":
         return GivenParams(sha256=write_given(store, given))
-    width_px, height_px = sequence.size_px.max(axis=0, initial=0).tolist()
-    names = [name for name in sequence.frame_names if name]
-    return GivenParams(sha256=write_given(store, given, frame_names=names, size_px=(width_px, height_px)))
+    return GivenParams(sha256=write_given(store, given, sequence))
 
 
 def _paired(sources: Sequence[Source], found: Sequence[_Found], detections: str) -> list[tuple[Source, _Found]]:
@@ -107,7 +105,7 @@ def _paired(sources: Sequence[Source], found: Sequence[_Found], detections: str)
     by_name = {one.sequence.name: one for one in found}
     pairs, missing = [], []
     for source in sources:
-        names = (name_of(source), file_name(source), source.video_id)
+        names = (name_of(source), source.name, source.video_id)
         one = next((by_name[name] for name in names if name in by_name), None)
         if one is None:
             missing.append(names[0])
@@ -126,7 +124,7 @@ def _paired(sources: Sequence[Source], found: Sequence[_Found], detections: str)
 
 def name_of(source: Source) -> str:
     """What files of annotations call a video: its name without suffix."""
-    name = file_name(source)
+    name = source.name
     return stem(name) if source.kind == "poses" else name.rpartition(".")[0] or name if source.kind == "video" else name
 
 
@@ -160,6 +158,7 @@ def _of_results(
 ) -> tuple[list[_Found], list[str]]:
     """Results in COCO's form by video, and sentences on what of them is left aside or may be meant otherwise."""
     pictures: list[tuple[str, Sequence[int], int]]
+    known: list[Annotated] = []
     notes = []
     if images is not None:
         known = list(_of_images(images))
@@ -185,6 +184,8 @@ def _of_results(
         sequences = results_to_sequences(own, frames, {name: length for name, _, length in pictures}, uri)
     except DatasetError as error:
         raise InputError(str(error)) from None
+    if known:  # in the order of the results
+        sequences = tuple(replace(of, people=one.people, skeleton=one.skeleton) for of, one in zip(known, sequences, strict=True))
     found = [_Found(one, f"{uri}#{one.name}", None if images is None else len(one)) for one in sequences]
     if left := len(results) - len(own):
         notes.append(f"left out of {uri}: {left} of {len(results)} results, which belong to none of the videos")

@@ -12,7 +12,7 @@ from pathlib import Path
 from flows.work import Digest
 from storage.artifacts import closed_keys, open_keys
 from storage.runs import Failure
-from storage.sources import InputError, Source, find_sources, video_id
+from storage.sources import InputError, Source, find_sources
 from storage.store import Store
 from tasks.merge import Finished
 from tasks.pipeline import PIPELINE, STEPS
@@ -58,7 +58,7 @@ class Group:
         return [
             Finished(
                 video=plan.video,
-                name=file_name(plan.source),
+                name=plan.source.name,
                 uri=plan.source.uri,
                 content_sha256=plan.content_sha256,
                 shard=plan.shard,
@@ -74,7 +74,7 @@ class Group:
         return [
             {
                 "video": plan.video,
-                "name": file_name(plan.source),
+                "name": plan.source.name,
                 "uri": plan.source.uri,
                 "kind": plan.source.kind,
                 "content_sha256": plan.content_sha256,
@@ -86,12 +86,6 @@ class Group:
             for plan in self.plans
             for stage, key in plan.keys.items()
         ]
-
-
-def file_name(source: Source) -> str:
-    """File or folder name of a video; of one of several that a file of poses holds, the name it has there."""
-    name = source.uri.rstrip("/").rsplit("/", 1)[-1]
-    return name.rpartition("#")[2] if source.kind == "poses" else name
 
 
 def sources_for(input_: str, store: Store) -> list[Source]:
@@ -110,8 +104,8 @@ def make_groups(sources: Sequence[Source]) -> list[Group]:
     """Groups of some videos of one shard, in order of shard and id."""
     size = max(GROUP_VIDEOS, -(-len(sources) // GROUPS))
     shards: dict[int, list[Source]] = {}
-    for source in sorted(sources, key=lambda source: video_id(source.uri)):
-        shards.setdefault(shard_of(video_id(source.uri)), []).append(source)
+    for source in sorted(sources, key=lambda source: source.video_id):
+        shards.setdefault(shard_of(source.video_id), []).append(source)
     return [
         Group(f"{shard:02d}-{start // size:04d}", shard, tuple(members[start : start + size]))
         for shard, members in sorted(shards.items())

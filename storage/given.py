@@ -229,16 +229,17 @@ def _skeleton(joints: Listed[str]) -> Skeleton:
     raise ValueError(f"no skeleton has all of its keypoints {', '.join(sorted(joints))}; name one in a column `skeleton`")
 
 
-def write_given(
-    store: Store | None, given: Given, *, frame_names: Listed[str] = (), size_px: tuple[int, int] = (0, 0)
-) -> str:
-    """Keep rows in a store, where one is given; their digest. For poses without pictures also frames' names and size."""
-    facts = {
-        "kind": given.kind,
-        "frames": json.dumps(given.frames),
-        "frame_names": json.dumps(list(frame_names)),
-        "size_px": json.dumps(size_px),
-    }
+def write_given(store: Store | None, given: Given, sequence: Sequence | None = None) -> str:
+    """Keep rows in a store, where one is given; their digest.
+
+    Of poses without pictures also what their file tells of the frames, which nothing else does: names, numbers, size.
+    """
+    facts = {"kind": given.kind, "frames": json.dumps(given.frames)}
+    if sequence is not None:
+        has_names, has_ids = all(sequence.frame_names), bool((sequence.image_id >= 0).all())
+        facts["frame_names"] = json.dumps(sequence.frame_names if has_names else [])
+        facts["image_ids"] = json.dumps(sequence.image_id.tolist() if has_ids else [])
+        facts["size_px"] = json.dumps(sequence.size_px.max(axis=0, initial=0).tolist())
     data = parquet_bytes(given.table.replace_schema_metadata(facts))
     sha256 = hashlib.sha256(data).hexdigest()
     if store is not None:
@@ -267,10 +268,9 @@ def given_frames(table: pa.Table) -> int | None:
     return frames
 
 
-def given_frame_names(table: pa.Table) -> list[str]:
-    """Names of the frames' pictures, as the file has them; empty where it has none."""
-    names: list[str] = json.loads(table.schema.metadata[b"frame_names"])
-    return names
+def given_pictures(table: pa.Table) -> tuple[list[str], list[int]]:
+    """Names of the frames' pictures and their numbers, as the file has them; empty where it has none."""
+    return json.loads(table.schema.metadata[b"frame_names"]), json.loads(table.schema.metadata[b"image_ids"])
 
 
 def given_info(table: pa.Table) -> VideoInfo:

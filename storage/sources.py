@@ -56,17 +56,22 @@ class Source:
     kind: Literal["video", "frames", "poses"] = "video"
 
     @property
+    def name(self) -> str:
+        """File or folder name; of one of several videos in a file of poses, the name that it has there."""
+        name = self.uri.rstrip("/").rsplit("/", 1)[-1]
+        return name.rpartition("#")[2] if self.kind == "poses" else name
+
+    @property
     def video_id(self) -> str:
         """See `video_id`."""
-        return video_id(self.uri)
+        return video_id(self.uri, self.name)
 
 
-def video_id(uri: str) -> str:
+def video_id(uri: str, name: str) -> str:
     """Readable, stable and unique for each URI, and safe in file names and SQL: ASCII letters, digits, "_" and "-".
 
-    The stem of the name, at most 48 characters of it, "-", and 8 hexadecimal digits of the URI's sha256.
+    The stem of the video's name, at most 48 characters of it, "-", and 8 hexadecimal digits of the URI's sha256.
     """
-    name = uri.rstrip("/").rsplit("/", 1)[-1]
     stem = name[: -len(_suffix(name))] if _suffix(name) else name
     ascii_stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^A-Za-z0-9_-]+", "_", ascii_stem).strip("_-")[:48] or "video"

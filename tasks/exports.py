@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from storage.artifacts import Artifact
-from storage.given import given_frame_names, read_given
+from storage.given import given_pictures, read_given
 from storage.parquet import GroupedWriter
 from storage.schemas import FRAMES, POSES, TRACKS, VIDEOS, name_of
 from storage.sources import InputError, Source, image_paths
@@ -105,29 +107,22 @@ def read_sequence(store: Store, video: Exported) -> sequence.Sequence:
     """A video's results with names for all its frames. DamagedArtifactError where artifacts are not whole."""
     poses = published_rows(store, video.run, video.finished)["poses"]
     found = sequence_of(poses, _frame_index(store, video).read(), video.name)
-    return replace(found, frame_names=_frame_names(store, video, len(found)))
+    names, ids = _pictures(store, video)
+    if len(names) != len(found):
+        names = [f"{frame:06d}.jpg" for frame in range(len(found))]
+    # A folder that is called as the video tells PoseTrack's tools whose the pictures are.
+    whole = tuple(name if "/" in name else f"images/{video.name}/{name}" for name in names)
+    return replace(found, frame_names=whole, image_id=np.array(ids, np.int64) if len(ids) == len(found) else found.image_id)
 
 
-def _frame_names(store: Store, video: Exported, frames: int) -> tuple[str, ...]:
-    """Names of the frames' pictures: those in the folder of frames or in the file of poses, else numbers.
-
-    Names without a folder are put into one that is called as the video, which tells PoseTrack's tools whose they are.
-    """
-    pictures: list[str] = []
+def _pictures(store: Store, video: Exported) -> tuple[list[str], list[int]]:
+    """Names of the frames' pictures, those in the folder of frames or in the file of poses, and their numbers, if it has some."""
+    if video.source.kind == "poses" and video.poses_sha256 is not None:
+        return given_pictures(read_given(store, video.poses_sha256))
     if video.source.kind == "frames":
-        pictures = _pictures(video.source)
-    elif video.poses_sha256 is not None:
-        pictures = given_frame_names(read_given(store, video.poses_sha256))
-    if len(pictures) != frames:
-        pictures = [f"{frame:06d}.jpg" for frame in range(frames)]
-    return tuple(name if "/" in name else f"images/{video.name}/{name}" for name in pictures)
-
-
-def _pictures(source: Source) -> list[str]:
-    try:
-        return [path.rpartition("/")[2] for path in image_paths(source)]
-    except OSError:
-        return []  # the folder is gone; the results are not
+        with suppress(OSError):  # the folder may be gone; the results are not
+            return [path.rpartition("/")[2] for path in image_paths(video.source)], []
+    return [], []
 
 
 def _frame_index(store: Store, video: Exported) -> Artifact:

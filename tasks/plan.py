@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from storage.artifacts import Artifact, artifact_key
-from storage.sources import Source, fingerprint, video_id
+from storage.sources import Source, fingerprint
 from storage.store import Store
 from tasks.pipeline import PIPELINE
 from tasks.stage import Params, Stage
@@ -34,7 +34,7 @@ class VideoPlan:
     @property
     def video(self) -> str:
         """Id of the video, from its address."""
-        return video_id(self.source.uri)
+        return self.source.video_id
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -48,8 +48,7 @@ def people(
 def planned(store: Store, source: Source, sequence: Sequence, every: int = 1) -> VideoPlan:
     """All stages run on poses that are given for a video, or that stand for one."""
     of_file = source.kind == "poses"
-    names = [name for name in sequence.frame_names if name] if of_file else []
-    sha256 = write_given(store, given_of(sequence, "poses", len(sequence)), frame_names=names, size_px=(640, 640))
+    sha256 = write_given(store, given_of(sequence, "poses", len(sequence)), sequence if of_file else None)
     params = {stage.name: stage.Params() for stage in PIPELINE}
     params |= {"poses": given.GivenParams(sha256=sha256), "index": IndexParams(every=every)}
     plan = plan_video(store, source, sha256 if of_file else content_digest(source), params)

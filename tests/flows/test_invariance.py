@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from flows.annotate import annotate
-from storage.sources import video_id
+from storage.sources import Source
 from storage.store import Store
 from tasks.merge import read_results
 from tasks.plan import shard_of
@@ -43,7 +43,7 @@ def assert_equal(found: dict[str, pd.DataFrame], expected: dict[str, pd.DataFram
 
 def name_in_shard(folder: Path, shard: int) -> str:
     """A file name whose video falls into a shard."""
-    return next(f"clip{n}.mp4" for n in count() if shard_of(video_id(str(folder / f"clip{n}.mp4"))) == shard)
+    return next(f"clip{n}.mp4" for n in count() if shard_of(Source(str(folder / f"clip{n}.mp4")).video_id) == shard)
 
 
 @pytest.fixture(scope="module")

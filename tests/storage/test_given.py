@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 
 from storage.artifacts import DamagedArtifactError
 from storage.given import (
-    given_frame_names,
     given_frames,
     given_info,
     given_of,
+    given_pictures,
     kind_of,
     last_frame,
     read_given,
@@ -167,14 +168,19 @@ def test_places_that_no_picture_has_are_refused_by_frame(columns: dict[str, list
 
 def test_rows_are_kept_by_their_digest_with_what_is_known_of_the_frames(any_root: str) -> None:
     store = Store(any_root)
-    given = given_of(only(table()), "boxes", 5)
-    sha256 = write_given(store, given, frame_names=["a.jpg", "b.jpg"], size_px=(640, 480))
-    assert write_given(store, given, frame_names=["a.jpg", "b.jpg"], size_px=(640, 480)) == sha256
-    assert write_given(None, given, frame_names=["a.jpg", "b.jpg"], size_px=(640, 480)) == sha256, "a dry run knows it too"
+    sequence = only(table())
+    T = len(sequence)
+    names = tuple(f"{frame}.jpg" for frame in range(T))
+    sequence = replace(sequence, frame_names=names, image_id=np.arange(T) + 7, size_px=np.tile([640, 480], (T, 1)))
+    given = given_of(sequence, "boxes", 5)
+    sha256 = write_given(store, given, sequence)
+    assert write_given(store, given, sequence) == sha256
+    assert write_given(None, given, sequence) == sha256, "a dry run knows it too"
     assert write_given(None, given) != sha256
     found = read_given(store, sha256)
     assert found.replace_schema_metadata(None).equals(given.table.replace_schema_metadata(None))
-    assert (given_frames(found), last_frame(found), given_frame_names(found)) == (5, 2, ["a.jpg", "b.jpg"])
+    assert (given_frames(found), last_frame(found)) == (5, 2)
+    assert given_pictures(found) == (list(names), [frame + 7 for frame in range(T)])
     info = given_info(found)
     assert (len(info), info.width_px, info.height_px, info.codec) == (5, 640, 480, "none")
     assert (np.diff(info.pts_ns) > 0).all()
