@@ -15,9 +15,10 @@ from deltalake import DeltaTable
 from flows.annotate import Summary, annotate
 from flows.errors import TooManyFailuresError
 from flows.status import run_status
-from storage.schemas import PUBLISHED, name_of
+from storage.schemas import POSE_KEYPOINTS, PUBLISHED, name_of
 from storage.store import Store
 from tasks.merge import read_results
+from tkm.skeleton import COCO_17
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
 
@@ -78,7 +79,9 @@ def test_published_columns_and_rows_follow_the_schemas(dataset: tuple[Path, Path
         assert [field.name for field in table.schema().fields] == schema.names
     poses = published(output, "poses")
     assert not poses.duplicated(["video", "frame", "track_id"]).any()
-    assert not poses.isna().any().any()
+    lacking = {f"{joint}_{part}" for joint in POSE_KEYPOINTS if joint not in COCO_17.keypoints for part in ("x", "y", "score")}
+    assert set(poses.columns[poses.isna().any()]) == lacking
+    assert poses[sorted(lacking)].isna().all(axis=None)
 
 
 def test_a_second_run_computes_nothing_and_remembers_the_failure(dataset: tuple[Path, Path, Summary]) -> None:

@@ -104,7 +104,7 @@ def test_shots_can_be_split_afterwards(store: Store) -> None:
 @pytest.mark.parametrize(
     ("stage", "change", "said"),
     [
-        ("trak", "similarity=oks", "--stage trak.*choose one of index, detect"),
+        ("trak", "similarity=oks", "--stage trak.*choose one of index, boxes, poses, detect"),
         ("track", "similarity", "--set similarity: give it as name=value"),
         ("track", "similarity=cosine", r"track\.similarity.*'cosine'"),
         ("track", "similarty=oks", r"track\.similarty: there is no such setting"),
