@@ -300,6 +300,8 @@ def evaluate(
     find_documents(truth, (".json",))
     if output is not None and not is_files(uri):
         raise SettingsError(f"--output: the scores of {uri} are kept beside its results; leave it out")
+    if output is None and is_files(uri) and chosen.engine.dask is not None:
+        raise SettingsError("--output: name a folder or URL that the cluster's workers reach; a temporary one here they may not")
     with TemporaryDirectory(prefix="tkm-scores-") as temporary:
         root = output or (temporary if is_files(uri) else split_address(uri)[0])
         _check(_open(root), chosen)

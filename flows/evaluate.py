@@ -75,17 +75,15 @@ def evaluate(
         truths = read_truth.submit(client, store, truth).result()
         sides = [_side(client, one, videos) for one in (address, against) if one is not None]
         pairs = [matched(truths, side, truth) for side in sides]
-        scorings = [
-            score_videos.submit(client, store, own, wanted).result() for own in pairs
-        ]
+        scorings = [score_videos.submit(client, store, own, wanted).result() for own in pairs]
     evaluation = evaluation_of(sides[0], scorings[0], truth, wanted)
+    for other, scoring in zip(sides[1:], scorings[1:], strict=True):
+        differences = _differences(scorings[0], scoring)
+        evaluation = replace(evaluation, against=Against(other.address, other.run, other.detector, differences))
     if not is_files(address):
         publish_truth(store, pairs[0])
     publish_scores(store, evaluation)
-    if against is None:
-        return evaluation
-    other = Against(sides[1].address, sides[1].run, sides[1].detector, _differences(*scorings))
-    return replace(evaluation, against=other)
+    return evaluation
 
 
 def _side(client: Client, address: str, videos: Collection[str]) -> Side:
@@ -153,9 +151,7 @@ def matched(truths: Sequence[Truth], side: Side, truth: str) -> list[tuple[Truth
 
 
 @task(name="score", **_STEP, retry_condition_fn=_may_pass)
-def score_videos(
-    client: Client, store: Store, pairs: Sequence[tuple[Truth, Results]], params: ScoreParams
-) -> Scoring:
+def score_videos(client: Client, store: Store, pairs: Sequence[tuple[Truth, Results]], params: ScoreParams) -> Scoring:
     """Score every video of one side, and read what came of it."""
     calls = [
         Call(one.name, Source(one.uri), STAGE.name, f"score-{one.name}", score_video, (store, one, results, params))
