@@ -17,9 +17,9 @@ from storage.store import Store
 from tasks.given import GivenParams
 from tkm.datasets.errors import DatasetError
 from tkm.datasets.ids import posetrack_image_id
-from tkm.datasets.results import results_to_sequences
+from tkm.datasets.results import COCO, POSETRACK, results_to_sequences
 from tkm.datasets.sequence import Sequence as Annotated
-from tkm.skeleton import COCO_17
+from tkm.skeleton import POSETRACK_15
 
 _FRAMES_A_VIDEO = 10_000  # that PoseTrack's numbers of images leave room for
 
@@ -163,9 +163,8 @@ def _of_results(
     if images is not None:
         known = list(_of_images(images))
         pictures = [(one.name, one.image_id.tolist(), len(one)) for one in known]
-        has_keypoints = any("keypoints" in row for row in results if isinstance(row, dict))
-        if has_keypoints and any(one.skeleton is not COCO_17 for one in known):
-            notes.append(f"keypoints in {uri} are read in COCO's order, whatever that of {images} is")
+        if len({one.skeleton for one in known}) > 1:
+            raise InputError(f"{images} has files of several skeletons; give those of {uri} alone")
     else:
         pictures = [(name_of(source), numbers, len(numbers)) for source in sources for numbers in [_own_numbers(source)]]
     frames = _places(pictures, images)
@@ -181,7 +180,9 @@ def _of_results(
     strange = ids - frames.keys()
     own = [row for row in results if not isinstance(row, dict) or row.get("image_id") not in strange]
     try:
-        sequences = results_to_sequences(own, frames, {name: length for name, _, length in pictures}, uri)
+        # Results are in the order of the annotations that they are for.
+        layout = POSETRACK if known and known[0].skeleton is POSETRACK_15 else COCO
+        sequences = results_to_sequences(own, frames, {name: length for name, _, length in pictures}, uri, layout)
     except DatasetError as error:
         raise InputError(str(error)) from None
     if known:  # in the order of the results

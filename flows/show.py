@@ -38,7 +38,8 @@ def results_overview(store: Store, run: str | None, rows: int = ROWS) -> Table:
     for name in ("frames", "tracks", "poses"):
         table.add_column(name, footer=str(videos[name].sum()), justify="right")
     for row in videos.head(rows).to_dict("records"):
-        size, seconds = f"{row['width_px']} x {row['height_px']}", f"{row['duration_ns'] / 1e9:.1f}"
+        size = f"{row['width_px']} x {row['height_px']}" if row["width_px"] else "not known"
+        seconds = f"{row['duration_ns'] / 1e9:.1f}"
         table.add_row(row["video"], size, seconds, *(str(row[name]) for name in ("frames", "tracks", "poses")))
     return table
 

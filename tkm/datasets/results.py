@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from tkm.datasets.boxes import xywh_to_xyxy
-from tkm.datasets.coco_form import take_people, xy_of
+from tkm.datasets.coco_form import Layout, take_people, xy_of
 from tkm.datasets.columns import Double, Entries
 from tkm.datasets.errors import DatasetError
+from tkm.datasets.posetrack18 import KEYPOINTS
 from tkm.datasets.sequence import People, Sequence
-from tkm.skeleton import COCO_17, Skeleton
+from tkm.skeleton import COCO_17
 
 PERSON = 1  # COCO's category_id
+COCO = Layout.of({"keypoints": list(COCO_17.keypoints)}, "COCO")
+POSETRACK = Layout.of({"keypoints": list(KEYPOINTS)}, "PoseTrack 2018")
 
 
 def results_to_sequences(
@@ -25,7 +28,7 @@ def results_to_sequences(
     frames: Mapping[int, tuple[str, int]],
     lengths: Mapping[str, int],
     name: str,
-    skeleton: Skeleton = COCO_17,
+    layout: Layout = COCO,
 ) -> tuple[Sequence, ...]:
     """One sequence a name of `lengths`, in that order, with the people that a results file lists; no keypoints for bare boxes.
 
@@ -36,7 +39,7 @@ def results_to_sequences(
         frames: by image id, name of the sequence and number of the frame in it.
         lengths: frames of each sequence.
         name: of the file, for messages.
-        skeleton: of the poses.
+        layout: of the keypoints, COCO's or `POSETRACK`, as the annotations have them that the results are for.
     Raises: DatasetError for an image id that is not in `frames`, or a field that is missing or does not fit; ValueError where
         `frames` names a frame that `lengths` has not.
     """
@@ -51,7 +54,7 @@ def results_to_sequences(
     for n, place in enumerate(places):
         if place is None:
             results.refuse(n, "image_id", "the id of a known frame")
-    people = _people(results, skeleton)
+    people = _people(results, layout)
     rows: dict[str, list[int]] = {sequence_name: [] for sequence_name in lengths}
     frame = np.zeros(len(results), np.int64)
     for n, place in enumerate(places):
@@ -64,7 +67,7 @@ def results_to_sequences(
     return tuple(
         Sequence(
             name=sequence_name,
-            skeleton=skeleton,
+            skeleton=layout.skeleton,
             frame_names=tuple(f"{t:06d}" for t in range(T)),
             image_id=image_id[sequence_name],
             is_labeled=np.ones(T, np.bool_),
@@ -81,12 +84,12 @@ def _in_order(people: People, rows: np.ndarray, frame: np.ndarray) -> People:
     return take_people(people, rows, frame[rows])
 
 
-def _people(results: Entries, skeleton: Skeleton) -> People:
-    P, K = len(results), len(skeleton.keypoints)
+def _people(results: Entries, layout: Layout) -> People:
+    P, K, F = len(results), len(layout.skeleton.keypoints), len(layout.names)
     for n, entry in enumerate(results.objects):
         if entry.get("bbox") is None and entry.get("keypoints") is None:
             results.refuse(n, "bbox", "a list of 4 finite numbers, or keypoints in its place,")
-    triples: Double = results.rows("keypoints", 3 * K, 0.0).reshape(P, K, 3)
+    triples: Double = results.rows("keypoints", 3 * F, 0.0).reshape(P, F, 3)[:, layout.slot]
     is_given = (triples != 0).any(axis=2)
     xy_px, _ = xy_of(triples, is_given)
     return People(
