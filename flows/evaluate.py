@@ -74,7 +74,7 @@ def evaluate(
     with connect(chosen.engine.dask, chosen.engine.workers, networks=False) as client:
         truths = read_truth.submit(client, store, truth).result()
         sides = [_side(client, one, videos) for one in (address, against) if one is not None]
-        pairs = [matched(truths, side, truth) for side in sides]
+        pairs = [matched(truths, side, truth, is_all=not videos) for side in sides]
         scorings = [score_videos.submit(client, store, own, wanted).result() for own in pairs]
     evaluation = evaluation_of(sides[0], scorings[0], truth, wanted)
     for other, scoring in zip(sides[1:], scorings[1:], strict=True):
@@ -118,10 +118,11 @@ def read_truth(client: Client, store: Store, truth: str) -> list[Truth]:
     return found
 
 
-def matched(truths: Sequence[Truth], side: Side, truth: str) -> list[tuple[Truth, Results]]:
+def matched(truths: Sequence[Truth], side: Side, truth: str, *, is_all: bool) -> list[tuple[Truth, Results]]:
     """Every video with its truth, by name, in the truth's order; a single one with a single one, whatever their names.
 
-    Raises InputError, with their names, for videos without truth, truth without video, and several videos of one name.
+    Where the videos are not all but chosen ones, truth of others is left aside. Raises InputError, with their names, for videos
+    without truth, truth without video, and several videos of one name.
     """
     if len(truths) == len(side.results) == 1:
         return [(truths[0], side.results[0])]
@@ -137,7 +138,7 @@ def matched(truths: Sequence[Truth], side: Side, truth: str) -> list[tuple[Truth
             problems.append(f"{owners[name].video} and {results.video} are both called {name}; choose one with --videos")
         else:
             owners[name] = results
-    missing = [name for name in by_name if name not in owners]
+    missing = [name for name in by_name if name not in owners] if is_all else []
     if missing:
         of = f"{len(missing)} of the {len(truths)} videos in {truth}"
         problems.append(f"{side.address} has no results for {of}: {some(missing)}")
@@ -147,7 +148,7 @@ def matched(truths: Sequence[Truth], side: Side, truth: str) -> list[tuple[Truth
         )
     if problems:
         raise InputError("\n".join(problems))
-    return [(one, owners[one.name]) for one in truths]
+    return [(one, owners[one.name]) for one in truths if one.name in owners]
 
 
 @task(name="score", **_STEP, retry_condition_fn=_may_pass)

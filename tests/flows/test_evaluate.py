@@ -226,6 +226,15 @@ def test_truth_and_results_that_do_not_fit_together_are_named(files: tuple[str, 
     assert not (tmp_path / "out" / "tables").exists(), "nothing was published"
 
 
+def test_chosen_videos_are_evaluated_and_truth_of_others_is_left_aside(files: tuple[str, str], store: Path) -> None:
+    found = scored(str(store), files[0], store, videos=[NAMES[0], "000003*"])
+    whole = scored(str(store), files[0], store)
+    assert set(found.by_video) == {video for video in whole.by_video if not video.startswith(NAMES[1])}
+    assert all(values == whole.by_video[video] for video, values in found.by_video.items())
+    with pytest.raises(InputError, match="--videos elsewhere.*no video of that id or name"):
+        scored(str(store), files[0], store, videos=["elsewhere"])
+
+
 def test_frames_that_a_run_did_not_sample_but_the_truth_tells_of_are_an_error(files: tuple[str, str], tmp_path: Path) -> None:
     annotated(files[1], tmp_path / "every", index={"every": 2})
     with pytest.raises(InputError, match=r"frames that the run did not sample.*--every"):
