@@ -231,7 +231,7 @@ def test_chosen_videos_are_evaluated_and_truth_of_others_is_left_aside(files: tu
     whole = scored(str(store), files[0], store)
     assert set(found.by_video) == {video for video in whole.by_video if not video.startswith(NAMES[1])}
     assert all(values == whole.by_video[video] for video, values in found.by_video.items())
-    with pytest.raises(InputError, match="--videos elsewhere.*no video of that id or name"):
+    with pytest.raises(InputError, match=r"--videos elsewhere.*no video of that id or name"):
         scored(str(store), files[0], store, videos=["elsewhere"])
 
 
