@@ -325,12 +325,13 @@ def evaluate(
 def verify(uri: Address) -> None:
     """Read every byte of the artifacts and tables; withdraw what is damaged, so that the next run computes it again."""
     from storage import runs
-    from tasks.verify import verify_artifacts, verify_tables
+    from tasks.verify import verify_artifacts, verify_given, verify_tables
 
     root, _ = split_address(uri)
     store = _open(root)
     runs.find_run(store, None)
     stages = verify_artifacts(store, lambda stage: Console(stderr=True).print(f"reading {stage} ...", style="dim"))
+    given = verify_given(store)
     published = verify_tables(store)
     table = Table("stage", "artifacts", "chunks", "MB", "damaged chunks", title=store.root)
     for stage in stages:
@@ -341,9 +342,11 @@ def verify(uri: Address) -> None:
     damage = [line for stage in stages for line in stage.damage]
     for line in damage:
         console.print(f"[red]damaged[/] {escape(line)}: withdrawn; the next run computes it again", highlight=False)
+    for name in given:
+        console.print(f"[red]damaged[/] {name}: removed; give it again with `tkm annotate --detections`", highlight=False)
     for line in published.damage:
         console.print(f"[red]damaged[/] tables: {escape(line)}: written anew from the artifacts", highlight=False)
-    if damage or published.damage:
+    if damage or given or published.damage:
         raise typer.Exit(SOME_FAILED)
 
 

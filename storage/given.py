@@ -262,6 +262,14 @@ def read_given(store: Store, sha256: str) -> pa.Table:
     return read_parquet(data)
 
 
+def is_whole_given(store: Store, name: str) -> bool:
+    """Whether an object under given/ holds what its name tells by digest; one that does not is taken away."""
+    is_whole = name == _name(hashlib.sha256(store.read(name)).hexdigest())
+    if not is_whole:
+        store.delete(name)
+    return is_whole
+
+
 def given_frames(table: pa.Table) -> int | None:
     """Number of frames that the file told of, None where it did not."""
     frames: int | None = json.loads(table.schema.metadata[b"frames"])

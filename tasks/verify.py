@@ -17,6 +17,7 @@ from deltalake.exceptions import DeltaError
 
 from storage import runs, tables
 from storage.artifacts import Artifact, DamagedArtifactError, all_keys
+from storage.given import is_whole_given
 from storage.store import Store
 from tasks import publish
 from tasks.merge import BATCH_ROWS, Finished, finished_of_run, joined, published_rows
@@ -65,6 +66,11 @@ def verify_artifacts(store: Store, report: Callable[[str], object]) -> list[Stag
             )
         )
     return found
+
+
+def verify_given(store: Store) -> tuple[str, ...]:
+    """Read all that users gave, and take away what is damaged, so that it can be given again; names of what was."""
+    return tuple(name for name in store.list("given") if not is_whole_given(store, name))
 
 
 def _verify(artifact: Artifact) -> tuple[int, int, list[str]]:

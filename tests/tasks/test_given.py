@@ -17,6 +17,7 @@ from tasks.execute import run_given, run_index
 from tasks.pipeline import PIPELINE
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Block
+from tasks.verify import verify_given
 from tests.conftest import plan_of
 from tkm.skeleton import POSETRACK_15
 
@@ -104,3 +105,14 @@ def test_poses_of_posetrack_are_tracked_in_chunks_as_whole_also_where_a_chunk_ha
     assert set(whole["skeleton"].to_pylist()) == {"posetrack_15"}
     assert whole["left_eye_x"].null_count == 4
     assert tracked([[0, 1], [2, 3], [4, 5], [6], [7]]).to_pylist() == whole.to_pylist()
+
+
+def test_verify_takes_away_given_rows_that_are_damaged_and_leaves_others(any_root: str) -> None:
+    store = Store(any_root)
+    names = [f"given/{write_given(store, poses(frames))}.parquet" for frames in ([0], [1])]
+    assert verify_given(store) == ()
+    store.write(names[0], store.read(names[0])[:-1] + b"?")
+    assert verify_given(store) == (names[0],)
+    assert list(store.list("given")) == names[1:]
+    write_given(store, poses([0]))
+    assert verify_given(store) == ()
