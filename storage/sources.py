@@ -63,19 +63,15 @@ class Source:
 
     @property
     def video_id(self) -> str:
-        """See `video_id`."""
-        return video_id(self.uri, self.name)
+        """Readable, stable and unique for each URI, and safe in file names and SQL: ASCII letters, digits, "_" and "-".
 
-
-def video_id(uri: str, name: str) -> str:
-    """Readable, stable and unique for each URI, and safe in file names and SQL: ASCII letters, digits, "_" and "-".
-
-    The stem of the video's name, at most 48 characters of it, "-", and 8 hexadecimal digits of the URI's sha256.
-    """
-    stem = name[: -len(_suffix(name))] if _suffix(name) else name
-    ascii_stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "_", ascii_stem).strip("_-")[:48] or "video"
-    return f"{slug}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
+        The stem of the name, at most 48 characters of it, "-", and 8 hexadecimal digits of the URI's sha256.
+        """
+        name = self.name
+        stem = name[: -len(_suffix(name))] if _suffix(name) else name
+        ascii_stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+        slug = re.sub(r"[^A-Za-z0-9_-]+", "_", ascii_stem).strip("_-")[:48] or "video"
+        return f"{slug}-{hashlib.sha256(self.uri.encode()).hexdigest()[:8]}"
 
 
 def find_sources(input: str) -> list[Source]:

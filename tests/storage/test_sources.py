@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage.sources import InputError, Source, content_digest, find_sources, fingerprint, image_paths, video_id
+from storage.sources import InputError, Source, content_digest, find_sources, fingerprint, image_paths
 from storage.store import Store
 from tests.storage.clips import write_images
 
@@ -162,16 +162,17 @@ def test_the_fingerprint_sees_what_is_replaced_on_s3(s3_root: str) -> None:
 
 
 def test_ids_are_readable_safe_unique_and_stable() -> None:
-    assert video_id("/data/walk 01.mp4") == "walk_01-cf69cbfa"
+    assert Source("/data/walk 01.mp4").video_id == "walk_01-cf69cbfa"
     uris = ["/a/clip.mp4", "/b/clip.mp4", "/a/clip.mov", "s3://a/clip.mp4", "/a/" + "x" * 300 + ".mp4"]
     uris += ["/a/跑步.mp4", "/a/o'x; DROP.mp4", "/a/seq"]
-    ids = [video_id(uri) for uri in uris]
+    ids = [Source(uri).video_id for uri in uris]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,48}-[0-9a-f]{8}", name) for name in ids)
     assert ids[5].startswith("video-")
-    assert Source("/a/clip.mp4").video_id == ids[0]
-    assert video_id("/data/läufer.mp4").startswith("laufer-")
-    assert video_id("/data/000342_mpii_test").startswith("000342_mpii_test-")
+    assert Source("/data/läufer.mp4").video_id.startswith("laufer-")
+    assert Source("/data/000342_mpii_test", "frames").video_id.startswith("000342_mpii_test-")
+    several = [Source(f"/data/poses.parquet#{name}", "poses").video_id for name in ("one", "two")]
+    assert [name[:-9] for name in several] == ["one", "two"], "not of their common file"
 
 
 def test_the_digest_is_of_content_not_of_names(tmp_path: Path) -> None:
