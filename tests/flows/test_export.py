@@ -252,7 +252,7 @@ def test_the_command_exports_a_run_and_says_where_to(tmp_path: Path) -> None:
 def scores(store: Store, side: Side, truth: str, params: ScoreParams) -> tuple[object, list[object]]:
     """What `evaluate` computes, without its Prefect and Dask: pooled, and video by video."""
     truths = [one for uri in find_documents(truth) for one in import_truth(store, uri)]
-    scored = [score_video(store, one, results, params) for one, results in matched(truths, side, truth)]
+    scored = [score_video(store, one, results, params) for one, results in matched(truths, side, truth, is_all=True)]
     found = evaluation_of(side, Scoring.read(store, scored), truth, params)
     return found.values, list(found.by_video.values())
 
