@@ -7,10 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from storage import s3
 from storage.given import sequences_from_table
 from storage.parquet import read_parquet
-from storage.sources import InputError, canonical_uri, open_input
+from storage.sources import InputError, canonical_uri, open_input, open_listing
 from tkm.datasets import files
 from tkm.datasets.errors import DatasetError
 from tkm.datasets.sequence import Sequence
@@ -26,13 +25,7 @@ def find_documents(address: str, suffixes: tuple[str, ...] = SUFFIXES) -> list[s
     wanted = " or ".join(suffixes)
     if not address.strip():
         raise InputError(f"the address of the annotation files is empty; give a {wanted} file, a folder of them, or a glob")
-    fs, path = open_input(address)
-    if s3.is_s3(address):
-        try:
-            s3.reach(address)
-        except s3.S3Error as error:
-            raise InputError(f"{address}: {error}") from None
-    fs.invalidate_cache()
+    fs, path = open_listing(address)
     if fs.isdir(path):
         found = [name for name in fs.find(path) if _suffix(name) in suffixes and not _is_hidden(name[len(path) :])]
         if not found:

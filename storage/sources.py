@@ -90,13 +90,7 @@ def find_sources(input: str) -> list[Source]:
     """
     if not input.strip():
         raise InputError("the input is empty; give a video, a folder, a glob, or a .txt, .csv or .parquet list of URIs.")
-    fs, path = open_input(input)
-    if s3.is_s3(input):
-        try:
-            s3.reach(input)
-        except s3.S3Error as error:
-            raise InputError(f"{input}: {error}") from None
-    fs.invalidate_cache()  # a listing that this process made earlier may be out of date
+    fs, path = open_listing(input)
     if fs.isdir(path):
         found = _below(fs, path)
         if not found:
@@ -152,6 +146,18 @@ def open_input(url: str) -> tuple[AbstractFileSystem, str]:
         fs, path = open_address(url)
     except (ValueError, ImportError) as error:
         raise InputError(f"{url}: cannot be opened: {error}") from error
+    return fs, path
+
+
+def open_listing(url: str) -> tuple[AbstractFileSystem, str]:
+    """As `open_input`, to look at what is there now; InputError, too, where S3 does not answer or let us in."""
+    fs, path = open_input(url)
+    if s3.is_s3(url):
+        try:
+            s3.reach(url)
+        except s3.S3Error as error:
+            raise InputError(f"{url}: {error}") from None
+    fs.invalidate_cache()  # a listing that this process made earlier may be out of date
     return fs, path
 
 

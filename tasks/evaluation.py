@@ -129,7 +129,7 @@ def score_video(store: Store, one: Truth, results: Results, params: score.ScoreP
         if artifact.manifest() is not None:
             continue
         try:
-            predicted = predicted or _comparable(results.read(), true, results)
+            predicted = _comparable(results.read(), true, results) if predicted is None else predicted
             _commit(artifact, stage, own, inputs, stage.run(true, predicted, own), len(true), began)
         except (InputError, ValueError) as error:
             return Refused(str(error))
