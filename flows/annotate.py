@@ -28,7 +28,7 @@ from flows.again import Wanted, dependents, reopen, wanted_again
 from flows.calls import Call, run_all, video_call
 from flows.cluster import connect
 from flows.detections import wanted_videos
-from flows.errors import ClusterLostError, TooManyFailuresError
+from flows.errors import ClusterLostError, TooManyFailuresError, unless
 from flows.groups import Group, make_groups, read_digests, with_missing, write_digests
 from flows.progress import Progress
 from flows.settings import Engine, load_settings, refuse_secrets, stage_params, step_limits, use_s3
@@ -194,24 +194,13 @@ def _finish(context: Context, groups: Sequence[Group]) -> list[Group]:
     return finished
 
 
-def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether a step that raised is worth another attempt: the store or the tables may have been out of reach."""
-    try:
-        state.result()
-    except (TooManyFailuresError, ClusterLostError):
-        return False
-    except Exception:
-        return True
-    return False
-
-
 # Steps are idempotent. A single video's trouble is no reason to repeat one: it comes back as a Failure.
 _STEP: dict[str, Any] = {
     "cache_policy": NO_CACHE,
     "persist_result": False,
     "retries": 3,
     "retry_delay_seconds": [1, 5, 20],
-    "retry_condition_fn": _may_pass,
+    "retry_condition_fn": unless(TooManyFailuresError, ClusterLostError),
 }
 
 

@@ -20,7 +20,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.calls import Call, run_all
 from flows.cluster import connect
-from flows.errors import EvaluationError
+from flows.errors import EvaluationError, unless
 from flows.scoreboard import Against, Evaluation, Scoring, evaluation_of, publish_scores, publish_truth
 from flows.settings import load_settings, refuse_secrets, use_s3
 from flows.sides import Side, is_files, side_of_files, side_of_store
@@ -34,19 +34,14 @@ from tasks.truth import Truth
 from tkm.metrics.bootstrap import Differences, paired_bootstrap
 
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=4)
-_STEP: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False, "retries": 2, "retry_delay_seconds": [1, 5]}
+_STEP: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": 2,
+    "retry_delay_seconds": [1, 5],
+    "retry_condition_fn": unless(InputError),
+}
 _SHOWN = 5  # problems in a message
-
-
-def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether a step that raised is worth another attempt: not where what was given is wrong."""
-    try:
-        state.result()
-    except InputError:
-        return False
-    except Exception:
-        return True
-    return False
 
 
 @flow(name="evaluate", task_runner=_RUNNER, validate_parameters=False)
@@ -105,7 +100,7 @@ def _differences(one: Scoring, other: Scoring) -> Differences:
         raise InputError(f"--against: {error}") from None
 
 
-@task(name="truth", **_STEP, retry_condition_fn=_may_pass)
+@task(name="truth", **_STEP)
 def read_truth(client: Client, store: Store, truth: str) -> list[Truth]:
     """Bring annotation files into the store; what each tells of which video."""
     uris = find_documents(truth, (".json",))
@@ -151,7 +146,7 @@ def matched(truths: Sequence[Truth], side: Side, truth: str, *, is_all: bool) ->
     return [(one, owners[one.name]) for one in truths if one.name in owners]
 
 
-@task(name="score", **_STEP, retry_condition_fn=_may_pass)
+@task(name="score", **_STEP)
 def score_videos(client: Client, store: Store, pairs: Sequence[tuple[Truth, Results]], params: ScoreParams) -> Scoring:
     """Score every video of one side, and read what came of it."""
     calls = [
