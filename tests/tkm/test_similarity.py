@@ -96,3 +96,11 @@ def test_an_unknown_measure_is_refused():
     a = standing([0], [(100, 100)])
     with pytest.raises(ValueError, match="measure"):
         pose_similarity("colour", a, a)
+
+
+def test_oks_is_the_mean_over_the_keypoints_that_both_have() -> None:
+    pose, area = standing([0], [(100, 100)]).xy_px, np.array([9000], np.float32)
+    part = pose.copy()
+    part[0, 5:] = np.nan
+    assert oks(pose, part, area, area, COCO_17.oks_sigmas).tolist() == [[1]]
+    assert oks(part, np.full_like(pose, np.nan), area, area, COCO_17.oks_sigmas).tolist() == [[0]]

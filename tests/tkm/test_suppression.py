@@ -145,3 +145,15 @@ def test_bad_thresholds_and_repeated_detections_are_refused_by_name():
         box_nms(poses.box_xyxy_px, poses.box_score, poses.frame, poses.detection, 50)
     with pytest.raises(ValueError, match="detection 0 of frame 0"):
         pose_nms(poses.take(np.array([0, 1, 0])))
+
+
+def test_only_keypoints_that_both_poses_have_count() -> None:
+    twins = standing([0, 0], [(100, 100), (100, 100)], score=[0.9, 0.8], keypoints=10)
+    few = twins.xy_px.copy()
+    few[1, 4:] = np.nan  # six of ten are not given: all four that both have coincide
+    assert pose_nms(dataclasses.replace(twins, xy_px=few)).tolist() == [True, False]
+    few[1, 1:4] += 1000  # one of four
+    assert pose_nms(dataclasses.replace(twins, xy_px=few)).tolist() == [True, True]
+    nothing = np.full_like(few, np.nan)
+    nothing[0] = few[0]
+    assert pose_nms(dataclasses.replace(twins, xy_px=nothing)).tolist() == [True, True], "that share none are no one person"
