@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tkm.geometry import Image
-from tkm.synthetic.body import BodyModel, Double
-from tkm.types import Int
+from tkm.synthetic.body import BodyModel
+from tkm.synthetic.truth import FrameTruth
 
 DOMAINS = ("open", "train", "val")  # no two have a person or a way of moving in common
 
@@ -37,28 +34,6 @@ class ClipSpec:
     height_px: int = 540
     people: int | None = None
     twins: float | None = None
-
-
-@dataclass(frozen=True)
-class FrameTruth:
-    """The P people of a frame who can be seen, K = 19 keypoints (`tkm.synthetic.body.KEYPOINTS`).
-
-    track_id          (P,) int64, number of the person in the clip
-    xy_px             (P, K, 2) float64, also of points that are hidden or out of view
-    visibility        (P, K) int8: 2 seen, 1 hidden, 0 out of view
-    full_xyxy_px      (P, 4) float64, box of the whole person, hidden parts included, cut at the picture's edge
-    visible_xyxy_px   (P, 4) float64, box of what can be seen
-    head_xyxy_px      (P, 4) float64, box of the head, not cut
-    area_px2          (P,) float64, of what can be seen
-    """
-
-    track_id: Int
-    xy_px: Double
-    visibility: NDArray[np.int8]
-    full_xyxy_px: Double
-    visible_xyxy_px: Double
-    head_xyxy_px: Double
-    area_px2: Double
 
 
 @dataclass(frozen=True)
