@@ -104,6 +104,8 @@ def frame_truth(drawn: Drawn, points_m: Double, within_m: Double, camera: Camera
         drawn: the frame's buffers.
         points_m: (P, K, 3), keypoints in the world.
         within_m: (P, K), thickness_m of each person.
+        camera: that the frame is seen by.
+        t: its number.
     Returns: the people of whom a keypoint is seen.
     """
     xy_px, depth_m = camera.project(t, points_m)
