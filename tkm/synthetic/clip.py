@@ -24,6 +24,7 @@ from tkm.synthetic.sensor import Sensor
 from tkm.synthetic.spec import DOMAINS, ClipSpec
 from tkm.synthetic.truth import FrameTruth, frame_truth, thickness_m
 
+
 @dataclass(frozen=True)
 class Role:
     """A person of a clip, as its description tells: number, who plays it, whose twin, what it does."""
