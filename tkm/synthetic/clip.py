@@ -19,7 +19,9 @@ from tkm.synthetic.lights import plan_light
 from tkm.synthetic.motion import Motion
 from tkm.synthetic.painter import Painter
 from tkm.synthetic.people import Person, cast
+from tkm.synthetic.plate import Light
 from tkm.synthetic.scenery import Scenery, plan_scenery
+from tkm.synthetic.segments import SEGMENT
 from tkm.synthetic.sensor import Sensor
 from tkm.synthetic.spec import DOMAINS, ClipSpec
 from tkm.synthetic.truth import FrameTruth, frame_truth, thickness_m
@@ -50,6 +52,7 @@ class Clip:
     twin: tuple[int | None, ...]
     motions: tuple[Motion, ...]
     camera: Camera
+    light: Light
     scenery: Scenery
     shutter: float
     noise: float
@@ -66,8 +69,18 @@ class Clip:
         turned, joint_m = _posed(self.people, self.motions)
         points_m = [keypoints_m(person.body, *at) for person, *at in zip(self.people, turned, joint_m, strict=True)]
         within_m = np.stack([thickness_m(person.body, person.mesh) for person in self.people])
-        painter = Painter(self.people, turned, joint_m, self.camera, self.scenery.light, self.shutter)
-        sensor = Sensor(self.noise, self.spec.height_px, self.spec.width_px, _random(self.spec, "sensor"))
+        bodies = [person.body for person in self.people]
+        painter = Painter(
+            [person.mesh for person in self.people],
+            turned,
+            joint_m,
+            np.stack([body.joints_m for body in bodies]),
+            self.people[0].mesh.segment[: len(bodies[0].rest_m), 0] == SEGMENT["head"],
+            self.camera,
+            self.light,
+            self.shutter,
+        )
+        sensor = Sensor.of(self.noise, self.spec.height_px, self.spec.width_px, _random(self.spec, "sensor"))
         for t in range(self.spec.frames):
             drawn = painter.draw(self.scenery.plate(t), t)
             picture = sensor.develop(drawn.colour, _random(self.spec, "noise", t))
@@ -96,6 +109,7 @@ def plan_clip(spec: ClipSpec, model: BodyModel, photos: Sequence[Image] = ()) ->
         twin=twin,
         motions=moves.motions,
         camera=camera,
+        light=light,
         scenery=scenery,
         shutter=float(rng.uniform(*scenario.shutter)),
         noise=float(rng.uniform(*scenario.noise)),
