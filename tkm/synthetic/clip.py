@@ -5,6 +5,7 @@ Shape legend: T frames, P people, S segments, K keypoints.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -122,7 +123,8 @@ _STREAMS = ("plan", "cast", "camera", "motion", "style", "light", "scenery", "se
 
 
 def _random(spec: ClipSpec, stream: str, t: int = 0) -> np.random.Generator:
-    return np.random.default_rng([DOMAINS.index(spec.domain), spec.seed, spec.number, _STREAMS.index(stream), t])
+    preset = zlib.crc32(spec.preset.encode())
+    return np.random.default_rng([DOMAINS.index(spec.domain), spec.seed, spec.number, preset, _STREAMS.index(stream), t])
 
 
 def _posed(people: Sequence[Person], motions: Sequence[Motion]) -> tuple[Double, Double]:

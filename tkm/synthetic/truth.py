@@ -23,8 +23,8 @@ from tkm.types import Bool, Int, check
 
 SEEN, HIDDEN, OUT_OF_VIEW = 2, 1, 0
 _SAMPLES = 2  # of the depth buffer, a pixel and axis
-# The surface that is seen before a joint from the front, the side or above is further away than the nearest one.
-_THICKER, _THICKER_M = 1.33, 0.01
+# The surface before a joint, cloth included, is further away from the front or the side than the nearest one: by up to twice.
+_THICKER, _THICKER_M = 2.0, 0.01
 _CROWN_M = 0.12  # the crown is seen through the hair around it
 
 # Segments whose surface is around a keypoint.
