@@ -73,7 +73,7 @@ def truth_sequence(
     people = People(
         frame=np.repeat(np.arange(T), [len(frame.track_id) for frame in truth]),
         track_id=np.concatenate([frame.track_id for frame in truth]),
-        score=np.full(P, np.nan),
+        score=np.ones(P),  # so that truth may also be given back as what somebody found
         box_xyxy_px=_rounded(np.concatenate([frame.full_xyxy_px for frame in truth])),
         head_xyxy_px=_rounded(np.concatenate([frame.head_xyxy_px for frame in truth])),
         area_px2=_rounded(np.concatenate([frame.area_px2 for frame in truth])),
