@@ -78,10 +78,21 @@ PRESETS = tuple(_CHANGES)
 def scenario_of(preset: str) -> Scenario:
     """The scenario of a preset, or of presets joined by '+': "crowd+camera" is a crowd seen by a moving camera.
 
-    Each preset changes some fields of `easy`; of several that change one field, the last decides.
+    Each preset changes some fields of `easy`; of several that change one field, the harder value holds: the smaller spacing, of
+    all else the larger, of intervals both ends.
     Raises: ValueError naming what there is no preset of.
     """
     names = preset.split("+")
     if wrong := [name for name in names if name not in _CHANGES]:
         raise ValueError(f"there is no preset {wrong[0]!r}; choose from {', '.join(PRESETS)}, or join some with '+'")
-    return replace(_EASY, **{field: value for name in names for field, value in _CHANGES[name].items()})
+    changes: dict[str, Any] = {}
+    for name in names:
+        for field, value in _CHANGES[name].items():
+            changes[field] = _harder(field, value, changes[field]) if field in changes else value
+    return replace(_EASY, **changes)
+
+
+def _harder(field: str, one: Any, other: Any) -> Any:
+    if field == "spacing_m":
+        return min(one, other)
+    return tuple(map(max, one, other)) if isinstance(one, tuple) else max(one, other)
