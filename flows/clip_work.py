@@ -11,6 +11,7 @@ from storage.runs import Failure
 from storage.sources import InputError, Source
 from storage.store import StoreError
 from tasks.synthesize import ClipOrder, make_clip
+from tkm.synthetic import clip  # noqa: F401 - what make_clip draws with
 
 STAGE = "draw"
 

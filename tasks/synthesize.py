@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 
@@ -30,7 +30,11 @@ from storage.video_writer import mp4_writer
 from tkm.geometry import Image
 from tkm.skeleton import COCO_17, POSETRACK_15
 from tkm.synthetic.annotations import annotation_document, first_image_id
-from tkm.synthetic.clip import Clip, ClipSpec, FrameTruth, plan_clip
+from tkm.synthetic.spec import ClipSpec
+
+if TYPE_CHECKING:
+    from tkm.synthetic.clip import Clip
+    from tkm.synthetic.truth import FrameTruth
 
 VERSION = 1  # raised whenever the bytes of a clip change
 Form = Literal["mp4", "frames"]
@@ -118,6 +122,8 @@ def make_clip(order: ClipOrder, report: _Report) -> None:
     `report` is told the number of frames drawn since the last time.
     Raises InputError for a photo that has changed, VideoError for one that cannot be read.
     """
+    from tkm.synthetic.clip import plan_clip  # here: it brings a compiler, which knowing what is there needs not
+
     photos = () if order.photo is None else (_read(order.photo),)
     clip = plan_clip(order.spec, read_body(order.store, order.body), photos)
     truth: list[FrameTruth] = []
@@ -125,7 +131,7 @@ def make_clip(order: ClipOrder, report: _Report) -> None:
     files = [_write_mp4(order, clip, pictures)] if order.form == "mp4" else list(_write_jpegs(order, clip, pictures))
     image_id = first_image_id(order.name, order.spec.number)
     for folder, skeleton in (("annotations", POSETRACK_15), ("annotations_coco", COCO_17)):
-        document = annotation_document(order.name, clip, truth, skeleton, image_id)
+        document = annotation_document(order.name, order.spec, clip.roles, truth, skeleton, image_id)
         data = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
         files.append(_write(order.store, f"{folder}/{order.name}.json", data))
     order.store.write(order.manifest, json.dumps(_facts(order, files), indent=1).encode())

@@ -11,7 +11,7 @@ import pytest
 
 from storage.store import Store
 from tasks.synthesize import FOLDERS, ClipOrder, Photo, is_made
-from tkm.synthetic.clip import ClipSpec
+from tkm.synthetic.spec import ClipSpec
 
 ORDER = ClipOrder(Store("/data"), ClipSpec(seed=1, number=7, preset="crowd"), "mp4", "bodies/body-v1-0.npz")
 PHOTO = Photo("/photos/a.jpg", "ab" * 32)

@@ -14,11 +14,13 @@ from tkm.metrics.scores import pool, score_video
 from tkm.skeleton import COCO_17, POSETRACK_15, Skeleton
 from tkm.synthetic.annotations import annotation_document, first_image_id, truth_sequence
 from tkm.synthetic.body import KEYPOINTS
-from tkm.synthetic.clip import Clip, ClipSpec, FrameTruth, Role
+from tkm.synthetic.clip import Role
+from tkm.synthetic.spec import ClipSpec
+from tkm.synthetic.truth import FrameTruth
 
 NAME = "000004_twins_s7"
 SPEC = ClipSpec(seed=7, number=4, preset="twins", frames=3, width_px=200, height_px=120)
-CLIP = Clip(SPEC, (Role(0, 31, None, ("walk",)), Role(1, 32, 31, ("walk", "sit"))), 20)
+ROLES = (Role(0, 31, None, ("walk",)), Role(1, 32, 0, ("walk", "sit")))
 NOSE, LEFT_WRIST, HEAD_TOP = (KEYPOINTS.index(name) for name in ("nose", "left_wrist", "head_top"))
 
 
@@ -41,7 +43,7 @@ TRUTH = [frame([0, 1]), frame([]), frame([1])]
 
 
 def read(skeleton: Skeleton) -> Sequence:
-    document = annotation_document(NAME, CLIP, TRUTH, skeleton, first_image_id(NAME, 4))
+    document = annotation_document(NAME, SPEC, ROLES, TRUTH, skeleton, first_image_id(NAME, 4))
     (found,) = read_document(json.loads(json.dumps(document, allow_nan=False)), NAME)
     return found
 
@@ -76,9 +78,9 @@ def test_reading_gives_the_sequence_to_the_last_bit() -> None:
 
 
 def test_files_also_tell_what_can_be_seen_who_plays_and_how_the_clip_is_made_again() -> None:
-    document = annotation_document(NAME, CLIP, TRUTH, POSETRACK_15, 0)
+    document = annotation_document(NAME, SPEC, ROLES, TRUTH, POSETRACK_15, 0)
     assert [entry["bbox_visible"] for entry in document["annotations"]] == [[x, 0, 20, 100] for x in (20, 80, 80)]
-    assert document["tracks"][1] == {"track_id": 1, "person": 32, "twin": 31, "actions": ("walk", "sit")}
+    assert document["tracks"][1] == {"track_id": 1, "person": 32, "twin": 0, "actions": ("walk", "sit")}
     assert ClipSpec(**document["synthesis"]) == SPEC
 
 

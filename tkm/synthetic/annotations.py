@@ -8,19 +8,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence as Items
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tkm.datasets import posetrack18
 from tkm.datasets.boxes import xyxy_to_xywh
+from tkm.datasets.coco_form import optional
 from tkm.datasets.columns import Double
 from tkm.datasets.ids import FIRST_OTHER
 from tkm.datasets.sequence import People, Sequence
 from tkm.skeleton import Skeleton
 from tkm.synthetic.body import KEYPOINTS
-from tkm.synthetic.clip import Clip, ClipSpec, FrameTruth
 from tkm.synthetic.series import MAX_CLIPS, MAX_FRAMES
+from tkm.synthetic.spec import ClipSpec
+
+if TYPE_CHECKING:  # they bring the renderer, which nobody needs who only reads
+    from tkm.synthetic.clip import Role
+    from tkm.synthetic.truth import FrameTruth
 
 _DECIMALS = 3  # a thousandth of a pixel: half the bytes of a file that has all digits
 
@@ -28,7 +33,7 @@ _SERIES = 890_000  # how many ranges of numbers there are for series to fall int
 
 
 def annotation_document(
-    name: str, clip: Clip, truth: Items[FrameTruth], skeleton: Skeleton, first_image_id: int
+    name: str, spec: ClipSpec, roles: Items[Role], truth: Items[FrameTruth], skeleton: Skeleton, first_image_id: int
 ) -> dict[str, Any]:
     """The annotation file of a clip, parsed JSON: `posetrack18.write`'s, and what that has no place for.
 
@@ -37,12 +42,11 @@ def annotation_document(
 
     Args: name, of the clip; truth, of its T frames; skeleton, COCO_17 or POSETRACK_15; first_image_id, number of frame 0.
     """
-    document = posetrack18.write(truth_sequence(name, clip.spec, truth, skeleton, first_image_id))
-    visible_xyxy_px = _rounded(np.concatenate([frame.visible_xyxy_px for frame in truth]))
-    for entry, box in zip(document["annotations"], xyxy_to_xywh(visible_xyxy_px).tolist(), strict=True):
-        entry["bbox_visible"] = box
-    tracks = [asdict(role) for role in clip.roles]
-    return {**document, "tracks": tracks, "synthesis": asdict(clip.spec)}
+    document = posetrack18.write(truth_sequence(name, spec, truth, skeleton, first_image_id))
+    visible_xywh_px = xyxy_to_xywh(_rounded(np.concatenate([frame.visible_xyxy_px for frame in truth])))
+    for entry, box in zip(document["annotations"], visible_xywh_px, strict=True):
+        entry |= optional("bbox_visible", box)
+    return {**document, "tracks": [asdict(role) for role in roles], "synthesis": asdict(spec)}
 
 
 def first_image_id(name: str, number: int) -> int:
@@ -71,7 +75,7 @@ def truth_sequence(
     visibility = np.concatenate([frame.visibility for frame in truth])[:, slot].astype(np.int8)
     P = len(xy_px)
     people = People(
-        frame=np.repeat(np.arange(T), [len(frame.track_id) for frame in truth]),
+        frame=np.repeat(np.arange(T), [len(frame) for frame in truth]),
         track_id=np.concatenate([frame.track_id for frame in truth]),
         score=np.ones(P),  # so that truth may also be given back as what somebody found
         box_xyxy_px=_rounded(np.concatenate([frame.full_xyxy_px for frame in truth])),

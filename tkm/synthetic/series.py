@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tkm.synthetic.clip import ClipSpec
 from tkm.synthetic.scenario import PRESETS, scenario_of
+from tkm.synthetic.spec import ClipSpec
 
 MAX_CLIPS, MAX_FRAMES = 1_000_000, 10_000  # of a series, of a clip: there are numbers for so many pictures
 _LIMITS: dict[str, tuple[float, float]] = {
