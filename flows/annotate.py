@@ -39,7 +39,7 @@ from storage.sources import Source
 from storage.store import Store
 from tasks import index
 from tasks.merge import merge, merge_failures
-from tasks.pipeline import STEPS
+from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Params, Resources
 
@@ -255,7 +255,8 @@ def index_group(context: Context, group: Group) -> Group:
     counted = {plan.video: counts[call.name] for plan, call in zip(unfailed, calls, strict=True)}
     frames = {video: count for video, count in counted.items() if not isinstance(count, Failure)}
     for video, count in frames.items():
-        context.progress.expect(video, count, group.missing[video])
+        ahead = (stage.name for stage in PIPELINE if stage.name in group.missing[video] and stage.inputs)
+        context.progress.expect(video, count, ahead)
     return replace(_after(context, group, counts), frames=frames)
 
 

@@ -1,4 +1,4 @@
-"""`tkm`: annotate videos, look at what is done, describe the stages, draw overlays, check the machine."""
+"""`tkm`: annotate videos, look at what is done, describe the stages, draw overlays, render video, check the machine."""
 
 from __future__ import annotations
 
@@ -9,15 +9,57 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.arguments import (
+    Address,
+    AsJson,
+    AsMarkdown,
+    Change,
+    Clips,
+    Crowd,
+    Dataset,
+    Detections,
+    DryRun,
+    Folder,
+    Format,
+    Height,
+    Images,
+    Input,
+    Keep,
+    Length,
+    Other,
+    Output,
+    Photos,
+    Pictures,
+    Predictions,
+    Presets,
+    Protocol,
+    Quiet,
+    Rate,
+    Reach,
+    Rows,
+    Seed,
+    SettingsFile,
+    Split,
+    StageName,
+    Target,
+    Threshold,
+    Trail,
+    TruthFiles,
+    Twins,
+    Video,
+    Videos,
+    Width,
+)
 from flows.errors import ClusterError, ClusterLostError, EvaluationError, ServerError, TooManyFailuresError
 from flows.options import with_cluster, with_manner, with_settings
 from flows.settings import SettingsError, load_settings, manner, use_s3
@@ -35,49 +77,6 @@ app = typer.Typer(
     help="Annotate every person in videos with 2D poses and track ids, and keep the results as tables.",
 )
 console = Console()
-
-_LISTS = "list of addresses (.txt, .csv, .parquet)"
-Input = Annotated[
-    str | None,
-    typer.Argument(metavar="INPUT", help=f"video, folder of videos or of frames, glob, or {_LISTS}; poses need none"),
-]
-Detections = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="boxes or poses in place of our networks'; PoseTrack or COCO JSON, Parquet, or a folder"),
-]
-Images = Annotated[
-    str | None, typer.Option(metavar="FILE", help="PoseTrack or COCO JSON that tells which picture an id of COCO results is")
-]
-Output = Annotated[str, typer.Option("--output", "-o", metavar="URI", help="folder or URL that holds all results")]
-SettingsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file, a section a stage, `engine` and `s3`")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would run and what is there already; write nothing")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, no summary")]
-Address = Annotated[str, typer.Argument(metavar="URI", help="output of `tkm annotate`, or URI@RUN for one of its runs")]
-AsJson = Annotated[bool, typer.Option("--json", help="machine-readable")]
-AsMarkdown = Annotated[bool, typer.Option("--markdown", help="the README's stage table")]
-Folder = Annotated[Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="for the videos (default URI/renders)")]
-Video = Annotated[str | None, typer.Option(metavar="ID", help="id, name or glob of the videos to draw (default all)")]
-Trail = Annotated[int, typer.Option(metavar="FRAMES", min=0, help="length of the trails")]
-StageName = Annotated[str, typer.Option("--stage", metavar="STAGE", help="the stage to run again")]
-Change = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="parameter to change; may be repeated")]
-Videos = Annotated[
-    list[str] | None, typer.Option(metavar="ID", help="id, name or glob of videos (default all of the run); may be repeated")
-]
-Predictions = Annotated[
-    str, typer.Argument(metavar="URI", help="output of `tkm annotate`, URI@RUN, or files of predictions (PoseTrack or COCO JSON)")
-]
-TruthFiles = Annotated[str, typer.Option("--truth", metavar="PATH", help="PoseTrack or COCO JSON, or a folder of it")]
-Protocol = Annotated[str, typer.Option(metavar="official|strict", help="as PoseTrack's evaluator, or without its quirks")]
-Threshold = Annotated[
-    float | None,
-    typer.Option(metavar="X", help="keypoints that score less are dropped before tracking is evaluated (default: none)"),
-]
-Other = Annotated[str | None, typer.Option("--against", metavar="URI", help="compare with URI or URI@RUN by bootstrap")]
-Keep = Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help="where scores of files of predictions are kept")]
-Format = Annotated[str, typer.Option("--format", metavar="NAME", help="posetrack18, posetrack17, coco or parquet")]
-Target = Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="folder or URL for the files")]
-Rows = Annotated[int, typer.Option(min=1, help="rows of poses to print")]
-Reach = Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help="also check that results can be kept here")]
 
 
 def main() -> None:
@@ -156,12 +155,12 @@ def annotate(
     _run(call, chosen, quiet)
 
 
-def _check(store: Store, chosen: Any) -> None:
+def _check(store: Store, chosen: Any, *, networks: bool = True) -> None:
     """Raise ClusterError or StoreError where the cluster that is named does not answer, or the output cannot be written."""
     if chosen.engine.dask is not None:
         from flows.cluster import connect
 
-        with connect(chosen.engine.dask, chosen.engine.workers):
+        with connect(chosen.engine.dask, chosen.engine.workers, networks=networks):
             pass
     store.check()
 
@@ -191,7 +190,7 @@ def _with_server(call: Callable[[], Any], chosen: Any, *, quiet: bool, networks:
             wait_ready()
             return call()
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; finished chunks are kept, and the same command goes on from there")
+        Console(stderr=True).print("stopped; what is finished is kept, and the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -319,6 +318,66 @@ def evaluate(
 
     for part in page(evaluation):
         console.print(part, highlight=False)
+
+
+@app.command()
+@with_cluster
+def synthesize(
+    output: Dataset,
+    videos: Clips = None,
+    seed: Seed = None,
+    presets: Presets = None,
+    split: Split = None,
+    frames: Length = None,
+    fps: Rate = None,
+    width_px: Width = None,
+    height_px: Height = None,
+    people: Crowd = None,
+    twins: Twins = None,
+    format_: Pictures = "mp4",
+    backgrounds: Photos = None,
+    settings: SettingsFile = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    options: Any = None,
+) -> None:
+    """Render videos of people with all that is true of them: poses, boxes, track ids, which points can be seen.
+
+    The same options give the same bytes, on any number of processes; clips that the output holds are not made again.
+    """
+    chosen = load_settings(options, settings)
+    use_s3(chosen)
+    if find_spec("numba") is None:
+        raise SettingsError("rendering needs the package numba, which is not installed: pip install 'tkm[synthetic]'")
+    from flows import clips
+    from storage.bodies import stored_body
+
+    numbers = {"seed": seed, "frames": frames, "fps": fps, "width_px": width_px, "height_px": height_px, "people": people}
+    series = clips.chosen_series(split, videos, presets or [], backgrounds, {**numbers, "twins": twins})
+    form = clips.checked_form(format_, series)
+    store = Store(output)
+    store.reach()
+    if dry_run:
+        print(clips.dry_run(store, series, form, backgrounds))
+        return
+    clips.refuse_results(store)
+    if backgrounds is not None:
+        clips.find_photos(backgrounds)  # before the body model, which may take a minute
+    _check(store, chosen, networks=False)
+    body = stored_body(store, lambda line: Console(stderr=True, quiet=quiet).print(line, style="dim"))
+    missing = len(clips.lacking(store, clips.wanted_clips(store, body, series, form, backgrounds)))
+    chosen = clips.with_processes(chosen, missing)
+
+    def call() -> Any:
+        from flows.synthesize import synthesize as flow
+
+        return flow(store.root, body, asdict(series), form, backgrounds, manner(chosen), quiet)
+
+    done = _with_server(call, chosen, quiet=quiet, networks=False) if missing else None
+    if not quiet:
+        console.print(clips.summary(store, series, form, done), highlight=False, soft_wrap=True, markup=False)
+    if done and done.failures:
+        raise typer.Exit(SOME_FAILED)
 
 
 @app.command()

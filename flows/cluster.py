@@ -37,8 +37,8 @@ def connect(address: str | None, workers: int, *, networks: bool = True) -> Iter
 
     Local workers build the networks before they take tasks, unless told that none will run.
 
-    Workers must offer the resources CPU and GPU (one GPU a process that may run networks; on a machine without GPU that
-    is a label): ClusterError where they do not.
+    Workers must offer the resource CPU, and where networks run GPU (one a process that may run them; on a machine without GPU
+    that is a label): ClusterError where they do not.
     """
     if address is None:
         early = _early.pop((workers, networks), None)
@@ -47,7 +47,7 @@ def connect(address: str | None, workers: int, *, networks: bool = True) -> Iter
         return
     with _client(address) as client:
         offered = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
-        for resource in ("CPU", "GPU"):
+        for resource in ("CPU", "GPU") if networks else ("CPU",):
             if not any(resource in resources for resources in offered):
                 raise ClusterError(
                     f"no worker of {address} offers {resource}; start some with "

@@ -15,7 +15,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from flows.cluster import PROGRESS_TOPIC
-from tasks.pipeline import PIPELINE
 
 _LINE_SECONDS = 10.0  # where there is no terminal, how often a line is printed
 
@@ -61,11 +60,11 @@ class Progress:
         self._bars.stop()
         self._client.unsubscribe_topic(PROGRESS_TOPIC)
 
-    def expect(self, video: str, frames: int, stages: Collection[str]) -> None:
-        """A video is indexed: so many frames will go through these stages."""
+    def expect(self, video: str, frames: int, stages: Iterable[str]) -> None:
+        """The length of a video is known: so many frames will go through these stages, which are shown in this order."""
         with self._lock:
             self._frames[video] = frames
-            for stage in (stage.name for stage in PIPELINE if stage.name in stages and stage.inputs):
+            for stage in stages:
                 if stage not in self._stages:
                     self._stages[stage] = self._bars.add_task(stage, total=0, unit="frames", speed="")
                 self._expected[stage] += frames

@@ -13,10 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pyarrow as pa
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from flows.overlay import MIN_KEYPOINT_SCORE, TRAIL_FRAMES, Overlay, People
 from flows.show import videos_of
@@ -25,12 +23,12 @@ from storage.schemas import POSE_KEYPOINTS
 from storage.sources import Source
 from storage.store import Store, StoreError
 from storage.video import VideoError, decode, probe
+from storage.video_writer import mp4_writer
 from tasks.merge import read_results
 from tkm.geometry import Image
 from tkm.types import Float
 
 _TIME_BASE = Fraction(1, 10**6)  # an MP4 holds gaps of up to 71 minutes in microseconds, of 4 s in nanoseconds
-_BT709 = 1  # colours of high definition television, by the number that all three of its tables share (ITU-T H.273)
 _BOX_COLUMNS = ("box_x1", "box_y1", "box_x2", "box_y2")
 
 
@@ -189,23 +187,8 @@ def _encode(path: Path, results: _Results, overlay: Overlay, report: Callable[[i
     times_us = (results.pts_ns - results.pts_ns[:1] + 500) // 1000
     span_us = int(times_us[-1]) if len(times_us) > 1 else 0
     rate = Fraction((len(times_us) - 1) * 10**6, span_us).limit_denominator(1001) if span_us else Fraction(25)
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate or Fraction(1), options={"crf": "20", "preset": "veryfast"})
-        width_px, height_px = (side + side % 2 for side in (results.row["width_px"], results.row["height_px"]))
-        stream.width, stream.height, stream.pix_fmt = width_px, height_px, "yuv420p"
-        stream.time_base = stream.codec_context.time_base = _TIME_BASE
-        # Players guess the colours of a file that does not say what they are, each in its own way.
-        stream.codec_context.colorspace = stream.codec_context.color_primaries = stream.codec_context.color_trc = _BT709
-        stream.codec_context.color_range = ColorRange.MPEG
-        reformatter = VideoReformatter()
+    width_px, height_px = results.row["width_px"], results.row["height_px"]
+    with mp4_writer(path, width_px, height_px, rate or Fraction(1), _TIME_BASE, crf=20) as write:
         for place, rgb in enumerate(results.pictures(0, len(results))):
-            drawn = overlay.draw(rgb, results.people(place), results.caption(place))
-            # 4:2:0 wants even sides; the repeated edge keeps every pixel at its coordinates.
-            even = np.pad(drawn, ((0, height_px - drawn.shape[0]), (0, width_px - drawn.shape[1]), (0, 0)), mode="edge")
-            frame = reformatter.reformat(
-                av.VideoFrame.from_ndarray(even, format="rgb24"), format="yuv420p", dst_colorspace=Colorspace.ITU709
-            )
-            frame.pts, frame.time_base = int(times_us[place]), _TIME_BASE
-            container.mux(stream.encode(frame))
+            write(overlay.draw(rgb, results.people(place), results.caption(place)), int(times_us[place]))
             report(place + 1)
-        container.mux(stream.encode(None))

@@ -63,7 +63,7 @@ def digest_video(source: Source, known: Digest | None, recorded: str | None, ver
 
     try:
         attempt = partial(within, limits.timeout_s, "--index-timeout-s", lambda _: digest())
-        found: Digest = _patiently(limits, attempt, (FileNotFoundError, PermissionError))
+        found: Digest = patiently(limits, attempt, (FileNotFoundError, PermissionError))
         return found
     except FileNotFoundError as error:
         if recorded is not None:
@@ -177,7 +177,7 @@ def forget_failure(plan: VideoPlan, remembered: Collection[str]) -> None:
         plan.store.delete(name)
 
 
-def _patiently(limits: Limits, attempt: Callable[[], Any], hopeless: tuple[type[Exception], ...] = ()) -> Any:
+def patiently(limits: Limits, attempt: Callable[[], Any], hopeless: tuple[type[Exception], ...] = ()) -> Any:
     """Try, pause, and try again, as often as the limits say; errors that waiting does not mend are raised at once."""
     retrying = Retrying(
         stop=stop_after_attempt(1 + (limits.retries or 0)),
@@ -202,7 +202,7 @@ def _guarded(
         return _mending(plan, stage, work, report, chunk_frames)
 
     try:
-        result: int = _patiently(limits, lambda: within(limits.timeout_s, f"--{stage}-timeout-s", attempt))
+        result: int = patiently(limits, lambda: within(limits.timeout_s, f"--{stage}-timeout-s", attempt))
         return result
     except VideoError as error:
         return _remembered(plan, stage, error)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from storage.given import sequences_from_table
 from storage.parquet import read_parquet
-from storage.sources import InputError, canonical_uri, open_input, open_listing
+from storage.sources import InputError, find_files, open_input
 from tkm.datasets import files
 from tkm.datasets.errors import DatasetError
 from tkm.datasets.sequence import Sequence
@@ -22,25 +22,7 @@ def find_documents(address: str, suffixes: tuple[str, ...] = SUFFIXES) -> list[s
 
     Raises InputError where there are none.
     """
-    wanted = " or ".join(suffixes)
-    if not address.strip():
-        raise InputError(f"the address of the annotation files is empty; give a {wanted} file, a folder of them, or a glob")
-    fs, path = open_listing(address)
-    if fs.isdir(path):
-        found = [name for name in fs.find(path) if _suffix(name) in suffixes and not _is_hidden(name[len(path) :])]
-        if not found:
-            raise InputError(f"{address}: this folder holds no {wanted} file")
-    elif fs.exists(path):
-        found = [path]
-        if _suffix(path) not in suffixes:
-            raise InputError(f"{address}: not a {wanted} file")
-    elif any(character in path for character in "*?["):
-        found = [name for name in fs.glob(path) if _suffix(name) in suffixes]
-        if not found:
-            raise InputError(f"{address}: no {wanted} file matches this pattern; quote it so that the shell leaves it alone")
-    else:
-        raise InputError(f"{address}: no such file or folder; give a {wanted} file, a folder of them, or a glob")
-    return sorted(canonical_uri(fs, name) for name in found)
+    return find_files(address, suffixes, "the annotation files")
 
 
 def read_document(uri: str) -> bytes:
@@ -85,7 +67,3 @@ def stem(uri: str) -> str:
 
 def _suffix(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
-
-
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/"))

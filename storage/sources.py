@@ -7,7 +7,7 @@ import hashlib
 import io
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from os.path import normpath
 from pathlib import Path
@@ -109,6 +109,32 @@ def find_sources(input: str) -> list[Source]:
     return sorted(set(found))
 
 
+def find_files(address: str, suffixes: Collection[str], what: str) -> list[str]:
+    """Addresses, sorted, of the files with one of these suffixes that `address` names; of a folder those in it and below it.
+
+    Raises InputError, which calls them `what`, where there are none.
+    """
+    wanted = " or ".join(suffixes)
+    if not address.strip():
+        raise InputError(f"the address of {what} is empty; give a {wanted} file, a folder of them, or a glob")
+    fs, path = open_listing(address)
+    if fs.isdir(path):
+        found = [name for name in fs.find(path) if _suffix(name) in suffixes and not _is_hidden(name[len(path) :])]
+        if not found:
+            raise InputError(f"{address}: this folder holds no {wanted} file")
+    elif fs.exists(path):
+        found = [path]
+        if _suffix(path) not in suffixes:
+            raise InputError(f"{address}: not a {wanted} file")
+    elif any(character in path for character in "*?["):
+        found = [name for name in fs.glob(path) if _suffix(name) in suffixes]
+        if not found:
+            raise InputError(f"{address}: no {wanted} file matches this pattern; quote it so that the shell leaves it alone")
+    else:
+        raise InputError(f"{address}: no such file or folder; give a {wanted} file, a folder of them, or a glob")
+    return sorted(canonical_uri(fs, name) for name in found)
+
+
 def image_paths(source: Source) -> list[str]:
     """Paths of the images in a folder of frames, ordered by name, numbers in names by value (2 before 10)."""
     return [entry["name"] for entry in _images(source)]
@@ -170,11 +196,15 @@ def _suffix(path: str) -> str:
     return Path(path).suffix.lower()
 
 
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
 def _below(fs: AbstractFileSystem, folder: str) -> list[Source]:
     """Videos and folders of images in a folder, at any depth."""
     found: set[Source] = set()
     for path in fs.find(folder):
-        if any(part.startswith(".") for part in path[len(folder) :].split("/")):
+        if _is_hidden(path[len(folder) :]):
             continue
         if _suffix(path) in VIDEO_SUFFIXES:
             found.add(Source(canonical_uri(fs, path)))

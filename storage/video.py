@@ -39,7 +39,7 @@ from storage.containers import (
 )
 from storage.sources import Source, image_paths
 
-__all__ = ["IMAGES_FPS", "MAX_SIDE_PX", "VideoError", "VideoInfo", "decode", "probe"]
+__all__ = ["IMAGES_FPS", "MAX_SIDE_PX", "VideoError", "VideoInfo", "decode", "picture_of", "probe"]
 
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
@@ -247,10 +247,17 @@ def _decode_images(source: Source, info: VideoInfo, wanted: Int) -> Iterator[tup
 
 
 def _read_image(source: Source, path: str) -> Image:
-    """(H, W, 3) uint8 RGB; grey becomes three equal channels, alpha is dropped, a rotation in EXIF is applied."""
     fs, _ = open_address(source.uri)
-    data = np.frombuffer(fs.cat_file(path), np.uint8)
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    return picture_of(fs.cat_file(path), path)
+
+
+def picture_of(data: bytes, name: str) -> Image:
+    """(H, W, 3) uint8 RGB of an image file; grey becomes three equal channels, alpha is dropped, a rotation in EXIF is applied.
+
+    Raises VideoError, which names the file, where it cannot be read.
+    """
+    encoded = np.frombuffer(data, np.uint8)
+    bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
     if bgr is None:
-        raise VideoError(f"{path} is not an image that can be read: replace or remove it.")
+        raise VideoError(f"{name} is not an image that can be read: replace or remove it.")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from storage.bodies import machine_body
 from storage.sources import Source, content_digest
-from storage.store import Store
+from storage.store import Store, StoreError
 from tasks import shots, track
 from tasks.execute import run_frames, run_in_order, run_index, run_whole
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Params
 from tests.s3_server import BUCKET, S3Server, serve
+from tkm.synthetic.body import BodyModel
 
 DEMO_CLIP = Path(__file__).resolve().parents[1] / "deployments" / "demo" / "cam01.mp4"
 
@@ -57,6 +59,15 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> VideoPlan:
     plan = plan_of(store, DEMO_CLIP, {"index": PIPELINE[0].Params(frames=":20")})
     run_all(plan)
     return plan
+
+
+@pytest.fixture(scope="session")
+def body_model() -> BodyModel:
+    """The model of human bodies, from this machine's cache; where it is not there, building it takes a minute."""
+    try:
+        return BodyModel.from_bytes(machine_body(print))
+    except StoreError as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

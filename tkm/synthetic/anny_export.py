@@ -18,6 +18,7 @@ from tkm.synthetic.body import KEYPOINTS, PHENOTYPES, BodyModel
 from tkm.synthetic.segments import SEGMENTS, joint_bone, segment_of_bone
 from tkm.types import Float
 
+VERSION = 1  # raised whenever the model that comes of it changes
 _NECK_BONE = "neck02"
 
 
