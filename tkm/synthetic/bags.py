@@ -45,16 +45,21 @@ def _box(middle_m: NDArray[np.float64], half_m: NDArray[np.float64], number: int
 
 
 def _ribbon(path_m: NDArray[np.float64], across_m: NDArray[np.float64], skin: Float, number: int) -> Part:
-    """A strap along a path of N points, `across_m` (N, 3) from its middle to its edge; seen from both sides."""
+    """A strap along a path of N points, `across_m` (N, 3) from its middle to its edge."""
     rest_m = np.stack([path_m - across_m, path_m + across_m], axis=1).reshape(-1, 3).astype(np.float32)
     faces = grid_faces(len(path_m), 2, closed=False)
-    both = np.concatenate([faces, faces[:, ::-1]])
-    return Part(rest_m, both, np.repeat(skin, 2, axis=0), np.full(len(both), number, np.uint8))
+    return Part(rest_m, faces, np.repeat(skin, 2, axis=0), np.full(len(faces), number, np.uint8))
+
+
+def _trunk(surface: Surface) -> Float:
+    """Vertices of the trunk, without head and arms."""
+    return surface.rest_m[(surface.arm < 0.35) & (surface.place_m[:, 2] < 0.6) & (surface.place_m[:, 2] > -0.1)]
 
 
 def _trunk_outline(surface: Surface, x: float, z: NDArray[np.float64], front: bool) -> NDArray[np.float64]:
     """(N,) y of the trunk's surface at a distance from its middle, at heights."""
-    trunk = surface.rest_m[(surface.arm < 0.25) & (np.abs(surface.rest_m[:, 0] - x) < 0.05)]
+    trunk = _trunk(surface)
+    trunk = trunk[np.abs(trunk[:, 0] - x) < 0.05]
     out = np.empty(len(z))
     for n, level in enumerate(z):
         near = trunk[np.abs(trunk[:, 2] - level) < 0.04, 1]
@@ -67,13 +72,14 @@ def _backpack(surface: Surface, body: Body, size: float, number: int, strap: int
     middle_z = (low + high) / 2
     back_y = float(_trunk_outline(surface, 0.0, np.linspace(low, high, 5), front=False).max())
     depth = 0.075 * size
+    trunk = _trunk(surface)
     parts = [
         _box(np.array([0, back_y + depth * 0.9 + 0.01, middle_z]), np.array([0.145 * size, depth, (high - low) / 2 + 0.05 * size]), number, chest=1.0),
         _box(np.array([0, back_y + depth * 1.9, middle_z - 0.08 * size]), np.array([0.105 * size, 0.035 * size, 0.1 * size]), strap, chest=1.0),
     ]  # fmt: skip
     for sign in (-1, 1):
         x = sign * 0.095 * size
-        shoulder = surface.rest_m[(surface.arm < 0.3) & (np.abs(surface.rest_m[:, 0] - x) < 0.025)][:, 2].max()
+        shoulder = float(trunk[np.abs(trunk[:, 0] - x) < 0.025 * size, 2].max())
         z_front = np.linspace(shoulder - 0.05 * size, low + 0.04 * size, 7)
         y_front = _trunk_outline(surface, x, z_front, front=True) - CLOTH_M * size
         top = np.array([[x, back_y, shoulder - 0.03 * size], [x, -0.01, shoulder + CLOTH_M * size], [x, -0.06 * size, shoulder + 0.012 * size]])
@@ -90,7 +96,7 @@ def _shoulder_bag(surface: Surface, body: Body, size: float, number: int, strap:
     half = np.array([0.05, 0.15, 0.11]) * size
     middle = np.array([waist[:, 0].max() + half[0] + 0.02 * size, (waist[:, 1].min() + waist[:, 1].max()) / 2, hip[2] - 0.02 * size])
     parts = [_box(middle, half, number, power=5.0, pelvis=1.0)]
-    trunk = surface.rest_m[surface.arm < 0.35].astype(np.float64)
+    trunk = _trunk(surface).astype(np.float64)
     shoulder = np.array([-0.1 * size, -0.02, trunk[np.abs(trunk[:, 0] + 0.1 * size) < 0.03, 2].max()])
     hook = middle + [0, 0, half[2] * 0.8]
     along = hook - shoulder

@@ -8,15 +8,7 @@ from numpy.typing import NDArray
 from tkm.synthetic import hair
 from tkm.synthetic.bags import make_bag
 from tkm.synthetic.body import Body, BodyModel
-from tkm.synthetic.garments import (
-    bottom_materials,
-    bottom_region,
-    sew_bottom,
-    sew_skirt,
-    sew_top,
-    top_materials,
-    top_region,
-)
+from tkm.synthetic.garments import bottom_region, sew_bottom, sew_skirt, sew_top, top_region
 from tkm.synthetic.mesh import Mesh
 from tkm.synthetic.outfits import Outfit
 from tkm.synthetic.palette import Cloth, Wardrobe
@@ -59,8 +51,7 @@ def dress(model: BodyModel, body: Body, outfit: Outfit) -> Mesh:
     if outfit.bottom:
         cover(bottom_region(surface, outfit.bottom.waist_m, outfit.bottom.hem_m), outfit.bottom.cloth)
         numbers = {cloth: wardrobe.number(cloth) for cloth in (outfit.bottom.cloth, outfit.bottom.stripe) if cloth}
-        piece, places = sew_bottom(surface, outfit.bottom, size, rng)
-        parts.append(part_of(piece, bottom_materials(piece, places, outfit.bottom, numbers)))
+        parts += sew_bottom(surface, outfit.bottom, size, numbers, rng)
     for skirt in outfit.skirts:
         cover(bottom_region(surface, skirt.waist_m, max(skirt.hem_m, -0.03)), skirt.cloth)
         parts.append(sew_skirt(surface, skirt, size, wardrobe.number(skirt.cloth), rng))
@@ -68,8 +59,7 @@ def dress(model: BodyModel, body: Body, outfit: Outfit) -> Mesh:
         if layer == 0:
             cover(top_region(surface, top), top.cloth)
         numbers = {cloth: wardrobe.number(cloth) for cloth in (top.cloth, top.sleeve_cloth, top.trim_cloth)}
-        piece, places = sew_top(surface, top, size, rng)
-        parts.append(part_of(piece, top_materials(piece, places, top, numbers)))
+        parts += sew_top(surface, top, size, numbers, rng)
     parts += _head_parts(surface, outfit, size, wardrobe, rng)
     parts += make_bag(surface, body, outfit.bag, size, wardrobe.number(outfit.bag_cloth), wardrobe.number(outfit.strap_cloth))
     parts.insert(0, Part(body.rest_m, model.faces, model.skin, painted))
@@ -79,7 +69,7 @@ def dress(model: BodyModel, body: Body, outfit: Outfit) -> Mesh:
 def _head_parts(surface: Surface, outfit: Outfit, size: float, wardrobe: Wardrobe, rng: np.random.Generator) -> list[Part]:
     parts = []
     if outfit.hat != "scarf":
-        parts += hair.make_hair(surface, outfit.hair_style, size, wardrobe.number(outfit.hair), rng)
+        parts += hair.make_hair(surface, outfit.hair_style, outfit.hat, size, wardrobe.number(outfit.hair), rng)
     if outfit.hat != "none":
         parts += hair.make_hat(surface, outfit.hat, size, wardrobe.number(outfit.hat_cloth))
     dark = Cloth((outfit.hair.colour[0] * 0.75, outfit.hair.colour[1] * 0.75, outfit.hair.colour[2] * 0.75))

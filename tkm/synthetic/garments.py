@@ -7,17 +7,19 @@ Shape legend: V vertices, F triangles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tkm.synthetic.palette import Cloth
-from tkm.synthetic.segments import SEGMENT
-from tkm.synthetic.surface import Part, Surface, cut, grid_faces, lay, skin_of, waves
+from tkm.synthetic.surface import Part, Surface, cut, grid_faces, lay, part_of, skin_of, waves
 from tkm.types import Float
 
 ELBOW_M, WRIST_M = 0.23, 0.46  # down the arm of the mean body
 _FAR_M = 1.0
+_FOLDS = 0.42  # depth of folds by the cloth's distance from the skin
+_LEG_Z = [-0.745, -0.369, 0.049]  # ankle, knee and hip, for the middle of the leg
 
 
 @dataclass(frozen=True)
@@ -111,55 +113,57 @@ def bottom_region(surface: Surface, waist_m: float, hem_m: float) -> Float:
     return np.where(surface.arm > 0.5, -_FAR_M, np.minimum(waist_m - z, z - hem_m)).astype(np.float32)
 
 
-def sew_top(surface: Surface, top: Top, size: float, rng: np.random.Generator) -> tuple[Surface, Float]:
-    """A top's cloth, and (F, 3) places of its triangles' middles on the mean body."""
+def sew_top(surface: Surface, top: Top, size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator) -> list[Part]:
+    """A top; `numbers` are its materials, `size` the body's height by that of the mean body."""
     piece = cut(surface, top_region(surface, top))
     z = piece.place_m[:, 2]
     low = np.clip((0.35 - z) / (0.35 - top.hem_m), 0, 1) * (piece.arm < 0.5)
     cuff = np.clip(piece.arm_m / max(top.sleeve_m, 0.05), 0, 1) if top.sleeve_m > 0 else np.float32(0)
     loose = top.thickness_m * (0.55 + 0.45 * np.clip((0.56 - z) / 0.15, 0, 1)) + top.flare_m * np.maximum(low, cuff * 0.7)
-    folds = 1 + 0.28 * waves(piece.rest_m, rng, 0.16 * size)
-    return lay(piece, (loose * size * folds).astype(np.float32), 0.35 * top.thickness_m * size, 4), _middles(piece)
+    folds = 1 + _FOLDS * waves(piece.rest_m, rng, 0.15 * size)
+    cloth = lay(piece, (loose * size * folds).astype(np.float32), 0.35 * top.thickness_m * size, 4)
+    parts = [part_of(cloth, numbers[top.cloth])]
+    if top.sleeve_cloth != top.cloth:
+        parts.append(_applied(cloth, (cloth.arm - 0.5) * 0.1, numbers[top.sleeve_cloth]))
+    if top.trim != "none":
+        parts.append(_applied(cloth, _trim_region(cloth, top.trim), numbers[top.trim_cloth]))
+    return parts
 
 
-def top_materials(piece: Surface, middles: Float, top: Top, numbers: dict[Cloth, int]) -> np.ndarray:
-    """(F,) uint8 materials of a top's triangles."""
-    x, y, z = middles.T
-    sleeve = piece.arm[piece.faces].mean(axis=1) > 0.45
-    material = np.where(sleeve, numbers[top.sleeve_cloth], numbers[top.cloth])
-    front = (y < -0.02) & ~sleeve
-    trimmed = {
-        "block": (z > 0.43) & ~sleeve,
-        "band": (np.abs(z - 0.36) < 0.045) & ~sleeve,
-        "print": front & (((x / 0.075) ** 2 + ((z - 0.40) / 0.07) ** 2) < 1),
-        "placket": front & (np.abs(x) < 0.016),
-    }.get(top.trim, np.zeros(len(x), bool))
-    return np.where(trimmed, numbers[top.trim_cloth], material).astype(np.uint8)
+def _trim_region(cloth: Surface, trim: str) -> Float:
+    """(V,) metres inside what a top is trimmed with, negative outside."""
+    x, y, z = cloth.place_m.T
+    inside = {
+        "block": np.minimum(z - 0.43, (0.5 - cloth.arm) * 0.1),
+        "band": np.minimum(0.045 - np.abs(z - 0.36), (0.5 - cloth.arm) * 0.1),
+        "print": np.where(y < 0, 0.07 - np.hypot(x, z - 0.4), -_FAR_M),
+        "placket": np.where(y < 0, np.minimum(0.014 - np.abs(x), (0.3 - cloth.arm) * 0.1), -_FAR_M),
+    }[trim]
+    return inside.astype(np.float32)
 
 
-def sew_bottom(surface: Surface, bottom: Bottom, size: float, rng: np.random.Generator) -> tuple[Surface, Float]:
-    """The cloth of trousers, and (F, 3) places of its triangles' middles on the mean body."""
+def _applied(cloth: Surface, inside: Float, number: int) -> Part:
+    """What is sewn onto cloth where `inside` is positive: it lies a little above it."""
+    patch = cut(cloth, inside.astype(np.float32))
+    return part_of(replace(patch, rest_m=patch.rest_m + 0.0025 * patch.normal), number)
+
+
+def sew_bottom(surface: Surface, bottom: Bottom, size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator) -> list[Part]:
+    """Trousers; `numbers` are their materials, `size` the body's height by that of the mean body."""
     piece = cut(surface, bottom_region(surface, bottom.waist_m, bottom.hem_m))
     z = piece.place_m[:, 2]
     low = np.clip((-0.05 - z) / (-0.05 - bottom.hem_m), 0, 1)
-    tight = np.clip((z - 0.0) / 0.1, 0, 1)  # at the waist, where a belt holds it
+    tight = np.clip(z / 0.1, 0, 1)  # at the waist, where a belt holds it
     loose = bottom.thickness_m * (1 - 0.6 * tight) + bottom.flare_m * low
-    folds = 1 + 0.3 * (1 - tight) * waves(piece.rest_m, rng, 0.15 * size)
-    return lay(piece, (loose * size * folds).astype(np.float32), 0.003 + 0.3 * bottom.thickness_m * size, 3), _middles(piece)
-
-
-def bottom_materials(piece: Surface, middles: Float, bottom: Bottom, numbers: dict[Cloth, int]) -> np.ndarray:
-    """(F,) uint8 materials of the triangles of trousers."""
-    material = np.full(len(middles), numbers[bottom.cloth])
+    folds = 1 + _FOLDS * (1 - tight) * waves(piece.rest_m, rng, 0.14 * size)
+    cloth = lay(piece, (loose * size * folds).astype(np.float32), 0.003 + 0.3 * bottom.thickness_m * size, 3)
+    parts = [part_of(cloth, numbers[bottom.cloth])]
     if bottom.stripe is not None:
-        x, _, z = middles.T
-        material[(piece.normal[piece.faces].mean(axis=1)[:, 0] * np.sign(x) > 0.93) & (z < 0.1)] = numbers[bottom.stripe]
-    return material.astype(np.uint8)
-
-
-def _middles(piece: Surface) -> Float:
-    middles: Float = piece.place_m[piece.faces].mean(axis=1)
-    return middles
+        x, y, z = cloth.place_m.T
+        middle_x, middle_y = np.interp(z, _LEG_Z, [0.22, 0.158, 0.11]), np.interp(z, _LEG_Z, [0.001, -0.032, -0.012])
+        stripe = np.where(np.abs(x) > middle_x, 0.018 - np.abs(y - middle_y), -_FAR_M)
+        parts.append(_applied(cloth, stripe, numbers[bottom.stripe]))
+    return parts
 
 
 def sew_skirt(surface: Surface, skirt: Skirt, size: float, number: int, rng: np.random.Generator) -> Part:
@@ -170,7 +174,8 @@ def sew_skirt(surface: Surface, skirt: Skirt, size: float, number: int, rng: np.
     z_m = np.interp(place_z, *z_of)
     angle = np.linspace(0, 2 * np.pi, columns, endpoint=False)
     body = surface.rest_m[surface.arm < 0.2]
-    middle_y = float(np.interp(place_z[0], *z_of)) * 0 + float(surface.rest_m[surface.arm < 0.2, 1].mean() * 0 + _middle_y(body, z_m[0]))
+    near = body[np.abs(body[:, 2] - z_m[0]) < 0.05 * size, 1]
+    middle_y = float(near.min() + near.max()) / 2
     radius = np.stack([_hull_radius(body, z, middle_y, angle, 0.03 * size) for z in z_m])
     radius = np.maximum.accumulate(radius, axis=0)
     down = np.clip((z_m[0] - z_m) / (z_m[0] - z_m[-1]), 0, 1)[:, None]
@@ -194,11 +199,6 @@ def _heights(surface: Surface) -> tuple[Float, Float]:
     return levels, np.array([rest_z[np.abs(place_z - level) < 0.04].mean() for level in levels])
 
 
-def _middle_y(points: Float, z_m: float) -> float:
-    near = points[np.abs(points[:, 2] - z_m) < 0.05, 1]
-    return float((near.min() + near.max()) / 2)
-
-
 def _hull_radius(points: Float, z_m: float, middle_y: float, angle: np.ndarray, half_m: float) -> np.ndarray:
     """How far the convex hull of the points at a height reaches in each direction from the middle."""
     near = points[np.abs(points[:, 2] - z_m) < half_m, :2] - np.array([0, middle_y])
@@ -209,9 +209,9 @@ def _hull_radius(points: Float, z_m: float, middle_y: float, angle: np.ndarray, 
 
 def _skirt_skin(x: Float, place_z: np.ndarray, size: float) -> Float:
     """Shares of a skirt's vertices: the pelvis above, below it the thigh of their side, and a little of the shin below the knee."""
-    trunk = np.clip((place_z + 0.14) / 0.22, 0, 1)
+    trunk = np.clip((place_z + 0.10) / 0.18, 0, 1)
     trunk = trunk * trunk * (3 - 2 * trunk)
-    left = np.clip(x / (0.12 * size) + 0.5, 0, 1)
+    left = np.clip(x / (0.09 * size) + 0.5, 0, 1)
     left = left * left * (3 - 2 * left)
     shin = 0.55 * np.clip((-0.36 - place_z) / 0.2, 0, 1)
     abdomen = np.clip((place_z - 0.1) / 0.15, 0, 1)

@@ -30,11 +30,14 @@ def scalp(surface: Surface) -> Float:
     return inside.astype(np.float32)
 
 
-def make_hair(surface: Surface, style: str, size: float, number: int, rng: np.random.Generator) -> list[Part]:
-    """The hair of a style of HAIR."""
-    if style == "bald":
+def make_hair(surface: Surface, style: str, hat: str, size: float, number: int, rng: np.random.Generator) -> list[Part]:
+    """The hair of a style of HAIR, as far as a hat of HATS leaves it in view."""
+    if style == "bald" or hat == "scarf":
         return []
-    piece = cut(surface, scalp(surface))
+    inside = scalp(surface)
+    if hat != "none":
+        inside = np.minimum(inside, 0.012 - _hat_region(surface, hat))
+    piece = cut(surface, inside)
     side_m, top_m = _DEPTH_M[style]
     y, z = piece.place_m[:, 1:].T
     top = np.clip((z - 0.74) / 0.08, 0, 1)
@@ -43,8 +46,9 @@ def make_hair(surface: Surface, style: str, size: float, number: int, rng: np.ra
     rough = {"curly": 0.35, "afro": 0.12, "buzz": 0.0}.get(style, 0.15)
     depth_m = (side_m + (top_m - side_m) * top) * (1 + rough * waves(piece.rest_m, rng, (0.04 if style == "curly" else 0.09) * size))
     parts = [part_of(lay(piece, (depth_m * size).astype(np.float32), 0.0015, 1 if style == "afro" else 0), number)]
+    covered_m = 0.0 if hat == "none" else 0.02 * size
     if style in ("bob", "long"):
-        parts.append(_curtain(surface, 0.635 if style == "bob" else float(rng.uniform(0.44, 0.56)), side_m * size, size, number, rng))
+        parts.append(_curtain(surface, 0.635 if style == "bob" else float(rng.uniform(0.44, 0.56)), side_m * size - covered_m * 0.4, size, number, rng))
     elif style == "ponytail":
         parts.append(_tail(surface, size, number, float(rng.uniform(0.16, 0.34)) * size))
     elif style == "bun":
@@ -65,7 +69,7 @@ def _curtain(surface: Surface, end_m: float, depth_m: float, size: float, number
     rows, columns = 10, 21
     head = surface.rest_m[surface.skin[:, SEGMENT["head"]] > 0.5]
     back = surface.rest_m[(surface.arm < 0.3) & (np.abs(surface.place_m[:, 0]) < 0.12)]
-    top, ear, chin, end = (_spot(surface, np.array([0, 0.03, z]))[2] for z in (0.77, 0.71, 0.62, end_m))
+    top, ear, chin, end = (_spot(surface, np.array([0, 0.03, z]))[2] for z in (0.80, 0.71, 0.62, end_m))
     middle_y = float(_spot(surface, np.array([0.07, -0.05, 0.71]))[1])
     z = np.linspace(top, end, rows)
     angle = np.linspace(-1, 1, columns)
@@ -76,8 +80,8 @@ def _curtain(surface: Surface, end_m: float, depth_m: float, size: float, number
     fall = np.clip((ear - z) / (ear - end), 0, 1)[:, None]
     strand = 1 + 0.05 * fall * np.sin(angle * 17 + rng.uniform(0, 6)) - 0.05 * fall
     upper = np.clip((z - ear) / (top - ear), 0, 1)[:, None]
-    x = (half_x + depth_m + 0.004) * np.sin(turn) * strand * (1 - 0.03 * upper)
-    y = middle_y + (half_y + depth_m) * np.cos(turn) * strand
+    x = (half_x + depth_m + 0.004) * np.sin(turn) * strand * (1 - 0.22 * upper**2)
+    y = middle_y + (half_y + depth_m) * np.cos(turn) * strand * (1 - 0.16 * upper**2)
     wall = np.array([back[np.abs(back[:, 2] - level) < 0.03 * size, 1].max(initial=-1.0) for level in z])[:, None]
     behind = np.clip(np.cos(turn) * 1.5, 0, 1)
     y = np.where(z[:, None] < chin, np.maximum(y, (wall + 0.012 * size) * behind + y * (1 - behind)), y)
@@ -85,8 +89,7 @@ def _curtain(surface: Surface, end_m: float, depth_m: float, size: float, number
     faces = grid_faces(rows, columns, closed=False)
     chest = np.clip((chin - rest_m[:, 2]) / (0.14 * size), 0, 0.9)
     skin = skin_of(len(rest_m), head=1 - chest, chest=chest)
-    both = np.concatenate([faces, faces[:, ::-1]])  # seen from the front, too, beside the neck
-    return Part(rest_m, both, skin, np.full(len(both), number, np.uint8))
+    return Part(rest_m, faces, skin, np.full(len(faces), number, np.uint8))
 
 
 def _tail(surface: Surface, size: float, number: int, length_m: float) -> Part:
@@ -115,26 +118,30 @@ def _ball(surface: Surface, place_m: NDArray[np.float64], radius_m: float, numbe
     return Part(rest_m, faces, skin_of(len(rest_m), head=1.0), np.full(len(faces), number, np.uint8))
 
 
-def make_hat(surface: Surface, hat: str, size: float, number: int) -> list[Part]:
-    """A hat of HATS."""
+def _hat_region(surface: Surface, hat: str) -> Float:
+    """(V,) metres inside the edge of a cap, a beanie or a head scarf, negative outside."""
     x, y, z = surface.place_m.T
-    on_head = surface.skin[:, SEGMENT["head"]] > 0.6
-    if hat == "cap":
-        inside = np.where(on_head, z - np.interp(y, [-0.15, 0.04], [0.775, 0.755]), -1.0)
-        crown = lay(cut(surface, inside.astype(np.float32)), np.float32(0.016 * size) + 0 * cut(surface, inside.astype(np.float32)).arm, 0.008, 6)
-        return [part_of(crown, number), _visor(surface, size, number)]
-    if hat == "beanie":
-        inside = np.where(on_head, z - np.interp(y, [-0.15, -0.06, 0.04], [0.775, 0.735, 0.70]), -1.0)
-        piece = cut(surface, inside.astype(np.float32))
-        depth = 0.014 + 0.025 * np.clip((piece.place_m[:, 2] - 0.8) / 0.04, 0, 1) + 0.006 * (piece.place_m[:, 2] < 0.76)
-        return [part_of(lay(piece, (depth * size).astype(np.float32), 0.008, 2), number)]
+    head = surface.skin[:, SEGMENT["head"]]
     if hat == "scarf":
         face = (np.hypot(x / 0.062, (z - 0.705) / 0.085) - 1) * 0.06
         inside = np.minimum(np.where(y < -0.065, face, 1.0), z - 0.575 - 0.4 * np.maximum(np.abs(x) - 0.06, 0))
-        near = surface.skin[:, SEGMENT["head"]] + surface.skin[:, SEGMENT["neck"]] > 0.25
-        piece = cut(surface, np.where(near, inside, -1.0).astype(np.float32))
-        return [part_of(lay(piece, np.full(len(piece.arm), 0.02 * size, np.float32), 0.01, 10), number)]
-    return []
+        return np.where(head + surface.skin[:, SEGMENT["neck"]] > 0.25, inside, -1.0).astype(np.float32)
+    edge = np.interp(y, [-0.15, 0.04], [0.775, 0.755]) if hat == "cap" else np.interp(y, [-0.15, -0.06, 0.04], [0.775, 0.74, 0.71])
+    return np.where(head > 0.6, z - edge, -1.0).astype(np.float32)
+
+
+def make_hat(surface: Surface, hat: str, size: float, number: int) -> list[Part]:
+    """A hat of HATS."""
+    if hat == "none":
+        return []
+    piece = cut(surface, _hat_region(surface, hat))
+    z = piece.place_m[:, 2]
+    if hat == "cap":
+        return [part_of(lay(piece, np.full(len(z), 0.018 * size, np.float32), 0.01, 6), number), _visor(surface, size, number)]
+    if hat == "beanie":
+        depth_m = 0.016 + 0.025 * np.clip((z - 0.8) / 0.04, 0, 1) + 0.006 * (z < 0.765)
+        return [part_of(lay(piece, (depth_m * size).astype(np.float32), 0.01, 2), number)]
+    return [part_of(lay(piece, np.full(len(z), 0.02 * size, np.float32), 0.01, 10), number)]
 
 
 def _visor(surface: Surface, size: float, number: int) -> Part:
@@ -146,16 +153,15 @@ def _visor(surface: Surface, size: float, number: int) -> Part:
     z = -0.02 * t * size - 0.018 * size * np.sin(angle) ** 2 + 0.004 * size
     rest_m = (front + np.stack(np.broadcast_arrays(x, y, z), axis=2)).reshape(-1, 3).astype(np.float32)
     faces = grid_faces(rows, columns, closed=False)
-    both = np.concatenate([faces, faces[:, ::-1]])
-    return Part(rest_m, both, skin_of(len(rest_m), head=1.0), np.full(len(both), number, np.uint8))
+    return Part(rest_m, faces, skin_of(len(rest_m), head=1.0), np.full(len(faces), number, np.uint8))
 
 
 def brows(surface: Surface, number: int) -> Part:
     """Both eyebrows, laid on the skin."""
     x, y, z = surface.place_m.T
-    along = (np.abs(x) - 0.035) / 0.021
-    arc = 0.7505 - 0.004 * along**2 + 0.001 * along
-    inside = np.minimum((1 - np.abs(along)) * 0.02, 0.0042 * (1 - 0.3 * along) - np.abs(z - arc))
+    along = (np.abs(x) - 0.035) / 0.02
+    arc = 0.7525 - 0.0045 * np.maximum(along, 0) ** 2 - 0.001 * np.minimum(along, 0) ** 2
+    inside = np.minimum((1 - np.abs(along)) * 0.02, 0.0033 * (1 - 0.3 * along) - np.abs(z - arc))
     piece = cut(surface, np.where((y < -0.09) & (surface.skin[:, SEGMENT["head"]] > 0.9), inside, -1.0).astype(np.float32))
     return part_of(lay(piece, np.full(len(piece.arm), 0.002, np.float32), 0.0015, 0), number)
 
@@ -170,14 +176,14 @@ def glasses(surface: Surface, size: float, number: int) -> Part:
             ring = np.stack([0.027 * np.cos(angle), np.full(14, -0.012), 0.021 * np.sin(angle)], axis=1) * [radius, 1, radius]
             points.append(eye + ring * size)
         band = grid_faces(2, 14, closed=True) + 28 * (sign > 0)
-        faces += [band, band[:, ::-1]]
+        faces.append(band)
     temple = []
     for sign in (-1, 1):
         hinge = _spot(surface, np.array([sign * 0.032, -0.141, 0.735])) + np.array([sign * 0.026, -0.012, 0.0]) * size
         ear = _spot(surface, np.array([sign * 0.078, -0.055, 0.733])) + np.array([sign * 0.004, 0, 0]) * size
         temple.append(np.stack([hinge, hinge - [0, 0, 0.005 * size], ear, ear - [0, 0, 0.005 * size]]))
         band = np.array([[0, 1, 3], [0, 3, 2]], np.int32) + 56 + 4 * (sign > 0)
-        faces += [band, band[:, ::-1]]
+        faces.append(band)
     rest_m = np.concatenate(points + temple).astype(np.float32)
     triangles = np.concatenate(faces).astype(np.int32)
     return Part(rest_m, triangles, skin_of(len(rest_m), head=1.0), np.full(len(triangles), number, np.uint8))

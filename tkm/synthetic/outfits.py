@@ -115,12 +115,12 @@ def _shoe(rng: np.random.Generator, woman: bool, child: bool) -> Shoe | None:
     if kind == "bare":
         return None
     if kind == "sneaker" or child:
-        return Shoe(0.028, 0.085, None, Cloth(sport), Cloth(pick(rng, palette.SOLE[:3] if rng.random() < 0.8 else palette.SOLE)))
+        return Shoe(0.028, 0.1, None, Cloth(sport), Cloth(pick(rng, palette.SOLE[:3] if rng.random() < 0.8 else palette.SOLE)))
     if kind == "leather":
-        return Shoe(0.016, 0.075, None, Cloth(leather, gloss=0.25), Cloth(pick(rng, palette.SOLE[2:4])))
+        return Shoe(0.016, 0.085, None, Cloth(leather, gloss=0.25), Cloth(pick(rng, palette.SOLE[2:4])))
     if kind == "boot":
         shaft_m = float(rng.choice([-0.64, -0.55, -0.42], p=[0.6, 0.25, 0.15])) if woman else -0.62
-        return Shoe(0.026, 0.095, shaft_m, Cloth(leather, gloss=0.15), Cloth(pick(rng, palette.SOLE[2:])))
+        return Shoe(0.026, 0.105, shaft_m, Cloth(leather, gloss=0.15), Cloth(pick(rng, palette.SOLE[2:])))
     return Shoe(0.01, 0.05, None, Cloth(sport if rng.random() < 0.5 else leather, gloss=0.1), Cloth(pick(rng, palette.SOLE[2:])))
 
 
@@ -138,6 +138,11 @@ def _clothes(rng: np.random.Generator, woman: bool, child: bool) -> tuple[tuple[
         skirts = (_skirt(rng),)
     else:
         bottom = _bottom(rng, woman, child, wide=False)
+    if bottom and tucked:
+        tops = (replace(tops[0], hem_m=bottom.waist_m - 0.02),)
+        bottom = replace(bottom, thickness_m=max(bottom.thickness_m, 0.016))
+    elif skirt:
+        tops = (replace(tops[0], hem_m=skirts[0].waist_m - 0.02),)
     kind = rng.random()
     if kind < 0.14 and not tucked:
         tops = (replace(tops[0], hem_m=max(tops[0].hem_m, 0.06), thickness_m=0.009, flare_m=0.004), _jacket(rng))
@@ -150,7 +155,7 @@ def _clothes(rng: np.random.Generator, woman: bool, child: bool) -> tuple[tuple[
 def _top(rng: np.random.Generator, woman: bool, tucked: bool) -> Top:
     kinds = ("tee", "long", "shirt", "hoodie", "polo", "tank")
     kind = str(rng.choice(kinds, p=[0.36, 0.2, 0.16, 0.12, 0.07, 0.09] if woman else [0.38, 0.16, 0.18, 0.15, 0.1, 0.03]))
-    hem_m = 0.17 if tucked else float(rng.uniform(0.02, 0.1))
+    hem_m = 0.15 if tucked else float(rng.uniform(0.02, 0.1))
     cloth = palette.patterned(rng, top_colour(rng), {"tee": 0.22, "long": 0.3, "shirt": 0.4, "polo": 0.25}.get(kind, 0.1))
     other = Cloth(top_colour(rng))
     slack_m = 0.0 if tucked else float(rng.uniform(0.004, 0.02))
@@ -202,7 +207,7 @@ def _dress(rng: np.random.Generator) -> tuple[tuple[Top, ...], None, tuple[Skirt
     skirt = _skirt(rng)
     cloth = palette.patterned(rng, top_colour(rng), 0.4)
     sleeve_m = float(rng.choice([-1.0, 0.14, ELBOW_M, WRIST_M], p=[0.4, 0.35, 0.1, 0.15]))
-    top = Top(0.17, sleeve_m, 0.06 if sleeve_m < 0 else 0.015, 0.03, 0.0, 0.009, 0.0, cloth, cloth, cloth, "none")
+    top = Top(0.21, sleeve_m, 0.06 if sleeve_m < 0 else 0.015, 0.03, 0.0, 0.009, 0.0, cloth, cloth, cloth, "none")
     return (top,), None, (replace(skirt, waist_m=0.235, cloth=cloth),)
 
 
