@@ -35,7 +35,9 @@ def _box(middle_m: NDArray[np.float64], half_m: NDArray[np.float64], number: int
 
     unit = np.stack(
         np.broadcast_arrays(
-            rounded(np.sin(polar)) * rounded(np.cos(angle)), rounded(np.sin(polar)) * rounded(np.sin(angle)), rounded(np.cos(polar))
+            rounded(np.sin(polar)) * rounded(np.cos(angle)),
+            rounded(np.sin(polar)) * rounded(np.sin(angle)),
+            rounded(np.cos(polar)),
         ),
         axis=2,
     )
@@ -73,16 +75,24 @@ def _backpack(surface: Surface, body: Body, size: float, number: int, strap: int
     back_y = float(_trunk_outline(surface, 0.0, np.linspace(low, high, 5), front=False).max())
     depth = 0.075 * size
     trunk = _trunk(surface)
+    half = np.array([0.145 * size, depth, (high - low) / 2 + 0.05 * size])
+    pocket = np.array([0.105, 0.035, 0.1]) * size
     parts = [
-        _box(np.array([0, back_y + depth * 0.9 + 0.01, middle_z]), np.array([0.145 * size, depth, (high - low) / 2 + 0.05 * size]), number, chest=1.0),
-        _box(np.array([0, back_y + depth * 1.9, middle_z - 0.08 * size]), np.array([0.105 * size, 0.035 * size, 0.1 * size]), strap, chest=1.0),
-    ]  # fmt: skip
+        _box(np.array([0, back_y + depth * 0.9 + 0.01, middle_z]), half, number, chest=1.0),
+        _box(np.array([0, back_y + depth * 1.9, middle_z - 0.08 * size]), pocket, strap, chest=1.0),
+    ]
     for sign in (-1, 1):
         x = sign * 0.095 * size
         shoulder = float(trunk[np.abs(trunk[:, 0] - x) < 0.025 * size, 2].max())
         z_front = np.linspace(shoulder - 0.05 * size, low + 0.04 * size, 7)
         y_front = _trunk_outline(surface, x, z_front, front=True) - CLOTH_M * size
-        top = np.array([[x, back_y, shoulder - 0.03 * size], [x, -0.01, shoulder + CLOTH_M * size], [x, -0.06 * size, shoulder + 0.012 * size]])
+        top = np.array(
+            [
+                [x, back_y, shoulder - 0.03 * size],
+                [x, -0.01, shoulder + CLOTH_M * size],
+                [x, -0.06 * size, shoulder + 0.012 * size],
+            ]
+        )
         path = np.concatenate([top, np.stack([np.full(7, x) * np.linspace(1, 1.25, 7), y_front, z_front], axis=1)])
         across = np.tile([0.02 * size, 0.0, 0.0], (len(path), 1))
         parts.append(_ribbon(path, across, skin_of(len(path), chest=1.0), strap))
@@ -94,11 +104,17 @@ def _shoulder_bag(surface: Surface, body: Body, size: float, number: int, strap:
     hip = body.joints_m[SEGMENT["left_thigh"]]
     waist = surface.rest_m[(surface.arm < 0.2) & (np.abs(surface.rest_m[:, 2] - hip[2]) < 0.05 * size)]
     half = np.array([0.05, 0.15, 0.11]) * size
-    middle = np.array([waist[:, 0].max() + half[0] + 0.02 * size, (waist[:, 1].min() + waist[:, 1].max()) / 2, hip[2] - 0.02 * size])
+    middle = np.array(
+        [
+            waist[:, 0].max() + half[0] + 0.02 * size,
+            (waist[:, 1].min() + waist[:, 1].max()) / 2 + 0.06 * size,
+            hip[2] - 0.02 * size,
+        ]
+    )
     parts = [_box(middle, half, number, power=5.0, pelvis=1.0)]
     trunk = _trunk(surface).astype(np.float64)
     shoulder = np.array([-0.1 * size, -0.02, trunk[np.abs(trunk[:, 0] + 0.1 * size) < 0.03, 2].max()])
-    hook = middle + [0, 0, half[2] * 0.8]
+    hook = middle + np.array([0, 0, half[2] * 0.8])
     along = hook - shoulder
     turn = np.linspace(0, 2 * np.pi, 28)
     # the strap lies in the plane that holds the y axis and the line from the shoulder to the bag: the outline of the trunk there

@@ -55,11 +55,12 @@ def dress(model: BodyModel, body: Body, outfit: Outfit) -> Mesh:
     for skirt in outfit.skirts:
         cover(bottom_region(surface, skirt.waist_m, max(skirt.hem_m, -0.03)), skirt.cloth)
         parts.append(sew_skirt(surface, skirt, size, wardrobe.number(skirt.cloth), rng))
+    waist_m = 0.007 + 0.6 * outfit.bottom.thickness_m if outfit.bottom else 0.0
     for layer, top in enumerate(outfit.tops):
         if layer == 0:
             cover(top_region(surface, top), top.cloth)
         numbers = {cloth: wardrobe.number(cloth) for cloth in (top.cloth, top.sleeve_cloth, top.trim_cloth)}
-        parts += sew_top(surface, top, size, numbers, rng)
+        parts += sew_top(surface, top, (0.016 * layer, waist_m + 0.012 * layer), size, numbers, rng)
     parts += _head_parts(surface, outfit, size, wardrobe, rng)
     parts += make_bag(surface, body, outfit.bag, size, wardrobe.number(outfit.bag_cloth), wardrobe.number(outfit.strap_cloth))
     parts.insert(0, Part(body.rest_m, model.faces, model.skin, painted))
@@ -92,4 +93,6 @@ def _paint_face(model: BodyModel, outfit: Outfit, wardrobe: Wardrobe, painted: N
         points = middles[eye]
         front = points[points[:, 1].argmin()]
         offset = np.hypot(points[:, 0] - front[0], points[:, 2] - front[2])
-        painted[eye] = np.where((offset < 0.0068) & (points[:, 1] < front[1] + 0.01), wardrobe.number(outfit.iris), wardrobe.number(_WHITE))
+        painted[eye] = np.where(
+            (offset < 0.0068) & (points[:, 1] < front[1] + 0.01), wardrobe.number(outfit.iris), wardrobe.number(_WHITE)
+        )

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tkm.synthetic.palette import Cloth
-from tkm.synthetic.surface import Part, Surface, cut, grid_faces, lay, part_of, skin_of, waves
+from tkm.synthetic.segments import SEGMENT
+from tkm.synthetic.surface import Part, Surface, cut, grid_faces, lay, part_of, waves
 from tkm.types import Float
 
 ELBOW_M, WRIST_M = 0.23, 0.46  # down the arm of the mean body
 _FAR_M = 1.0
 _FOLDS = 0.42  # depth of folds by the cloth's distance from the skin
+_THIGHS, _SHINS = ([SEGMENT[f"{side}_{name}"] for side in ("left", "right")] for name in ("thigh", "shin"))
 _LEG_Z = [-0.745, -0.369, 0.049]  # ankle, knee and hip, for the middle of the leg
 
 
@@ -93,7 +95,7 @@ def top_region(surface: Surface, top: Top) -> Float:
     on_arm = surface.arm > 0.5
     hem = np.where(on_arm, _FAR_M, z - top.hem_m)
     sleeve = (0.4 - surface.arm) * 0.12 if top.sleeve_m < 0 else top.sleeve_m - surface.arm_m
-    # the throat's base is at (0, -0.07, 0.6), the nape's at (0, 0.03, 0.63): the neckline is a plane through both, lowered at the front
+    # throat and nape end at (0, -0.07, 0.6) and (0, 0.03, 0.63): the neckline is a plane through both, lowered at the front
     front = np.clip((0.02 - y) / 0.12, 0, 1)
     width = np.maximum(np.abs(x) - 0.055, 0)
     line = 0.622 - 0.03 * front - top.neck_m * (0.25 + 0.75 * front) - top.vee * front * np.maximum(1 - np.abs(x) / 0.07, 0)
@@ -113,15 +115,22 @@ def bottom_region(surface: Surface, waist_m: float, hem_m: float) -> Float:
     return np.where(surface.arm > 0.5, -_FAR_M, np.minimum(waist_m - z, z - hem_m)).astype(np.float32)
 
 
-def sew_top(surface: Surface, top: Top, size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator) -> list[Part]:
-    """A top; `numbers` are its materials, `size` the body's height by that of the mean body."""
+def sew_top(
+    surface: Surface, top: Top, under_m: tuple[float, float], size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator
+) -> list[Part]:
+    """A top.
+
+    `under_m` is how thick what it covers may be, on the trunk and below the waist; `numbers` are its materials; `size` is the
+    body's height by that of the mean body.
+    """
     piece = cut(surface, top_region(surface, top))
     z = piece.place_m[:, 2]
     low = np.clip((0.35 - z) / (0.35 - top.hem_m), 0, 1) * (piece.arm < 0.5)
     cuff = np.clip(piece.arm_m / max(top.sleeve_m, 0.05), 0, 1) if top.sleeve_m > 0 else np.float32(0)
     loose = top.thickness_m * (0.55 + 0.45 * np.clip((0.56 - z) / 0.15, 0, 1)) + top.flare_m * np.maximum(low, cuff * 0.7)
     folds = 1 + _FOLDS * waves(piece.rest_m, rng, 0.15 * size)
-    cloth = lay(piece, (loose * size * folds).astype(np.float32), 0.35 * top.thickness_m * size, 4)
+    least_m = np.where((z < 0.22) & (piece.arm < 0.5), max(under_m), max(under_m[0], 0.35 * top.thickness_m)) * size
+    cloth = lay(piece, (loose * size * folds).astype(np.float32), least_m.astype(np.float32), 4)
     parts = [part_of(cloth, numbers[top.cloth])]
     if top.sleeve_cloth != top.cloth:
         parts.append(_applied(cloth, (cloth.arm - 0.5) * 0.1, numbers[top.sleeve_cloth]))
@@ -148,7 +157,9 @@ def _applied(cloth: Surface, inside: Float, number: int) -> Part:
     return part_of(replace(patch, rest_m=patch.rest_m + 0.0025 * patch.normal), number)
 
 
-def sew_bottom(surface: Surface, bottom: Bottom, size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator) -> list[Part]:
+def sew_bottom(
+    surface: Surface, bottom: Bottom, size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator
+) -> list[Part]:
     """Trousers; `numbers` are their materials, `size` the body's height by that of the mean body."""
     piece = cut(surface, bottom_region(surface, bottom.waist_m, bottom.hem_m))
     z = piece.place_m[:, 2]
@@ -169,7 +180,7 @@ def sew_bottom(surface: Surface, bottom: Bottom, size: float, numbers: Mapping[C
 def sew_skirt(surface: Surface, skirt: Skirt, size: float, number: int, rng: np.random.Generator) -> Part:
     """A skirt: a tube around the hips and both legs, which the thighs carry with them."""
     z_of = _heights(surface)
-    rows, columns = 4 + int(round((skirt.waist_m - skirt.hem_m) / 0.045)), 40
+    rows, columns = 4 + round((skirt.waist_m - skirt.hem_m) / 0.045), 40
     place_z = np.linspace(skirt.waist_m, skirt.hem_m, rows)
     z_m = np.interp(place_z, *z_of)
     angle = np.linspace(0, 2 * np.pi, columns, endpoint=False)
@@ -187,7 +198,7 @@ def sew_skirt(surface: Surface, skirt: Skirt, size: float, number: int, rng: np.
     x = (radius * np.cos(angle)).ravel()
     y = (middle_y + radius * np.sin(angle)).ravel()
     rest_m = np.stack([x, y, np.repeat(z_m, columns)], axis=1).astype(np.float32)
-    return Part(rest_m, grid_faces(rows, columns, closed=True), _skirt_skin(rest_m[:, 0], np.repeat(place_z, columns), size),
+    return Part(rest_m, grid_faces(rows, columns, closed=True), _skirt_skin(surface, rest_m, np.repeat(place_z, columns), size),
                 np.full((rows - 1) * columns * 2, number, np.uint8))  # fmt: skip
 
 
@@ -196,7 +207,8 @@ def _heights(surface: Surface) -> tuple[Float, Float]:
     trunk = surface.arm < 0.2
     place_z, rest_z = surface.place_m[trunk, 2], surface.rest_m[trunk, 2]
     levels = np.linspace(-0.8, 0.55, 28)
-    return levels, np.array([rest_z[np.abs(place_z - level) < 0.04].mean() for level in levels])
+    heights = [rest_z[np.abs(place_z - level) < 0.04].mean() for level in levels]
+    return levels.astype(np.float32), np.array(heights, np.float32)
 
 
 def _hull_radius(points: Float, z_m: float, middle_y: float, angle: np.ndarray, half_m: float) -> np.ndarray:
@@ -207,16 +219,22 @@ def _hull_radius(points: Float, z_m: float, middle_y: float, angle: np.ndarray, 
     return np.where(between > 0.15, reach / np.maximum(between, 0.15), np.inf).min(axis=1)
 
 
-def _skirt_skin(x: Float, place_z: np.ndarray, size: float) -> Float:
-    """Shares of a skirt's vertices: the pelvis above, below it the thigh of their side, and a little of the shin below the knee."""
-    trunk = np.clip((place_z + 0.10) / 0.18, 0, 1)
-    trunk = trunk * trunk * (3 - 2 * trunk)
-    left = np.clip(x / (0.09 * size) + 0.5, 0, 1)
+def _skirt_skin(surface: Surface, rest_m: Float, place_z: Float, size: float) -> Float:
+    """(V, S) shares of a skirt's vertices: those of the body's next to it, but both legs' blended in the middle.
+
+    Below the knee the skirt follows the shin only in part.
+    """
+    legs = surface.arm < 0.2
+    legs &= (surface.place_m[:, 2] < 0.3) & (surface.place_m[:, 2] > -0.3)
+    body_m, body_skin = surface.rest_m[legs], surface.skin[legs]
+    distance = (rest_m**2).sum(axis=1)[:, None] - 2 * rest_m @ body_m.T + (body_m**2).sum(axis=1)
+    near = np.argpartition(distance, 6, axis=1)[:, :6]
+    skin = body_skin[near].mean(axis=1)
+    thighs = skin[:, _THIGHS].sum(axis=1)
+    left = np.clip(rest_m[:, 0] / (0.1 * size) + 0.5, 0, 1)
     left = left * left * (3 - 2 * left)
     shin = 0.55 * np.clip((-0.36 - place_z) / 0.2, 0, 1)
-    abdomen = np.clip((place_z - 0.1) / 0.15, 0, 1)
-    return skin_of(
-        len(x), abdomen=trunk * abdomen, pelvis=trunk * (1 - abdomen),
-        left_thigh=(1 - trunk) * left * (1 - shin), right_thigh=(1 - trunk) * (1 - left) * (1 - shin),
-        left_shin=(1 - trunk) * left * shin, right_shin=(1 - trunk) * (1 - left) * shin,
-    )  # fmt: skip
+    skin[:, _THIGHS] = np.stack([left, 1 - left], axis=1) * (thighs * (1 - shin))[:, None]
+    skin[:, _SHINS] = np.stack([left, 1 - left], axis=1) * (thighs * shin)[:, None]
+    out: Float = (skin / skin.sum(axis=1, keepdims=True)).astype(np.float32)
+    return out

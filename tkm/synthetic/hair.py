@@ -1,4 +1,7 @@
-"""Hair, hats and faces. Places are those of the mean body: eyes at (+-0.031, -0.135, 0.731), mouth 0.66, ears (+-0.074, -0.05, 0.71)."""
+"""Hair, hats and faces.
+
+Places are those of the mean body: eyes at (+-0.031, -0.135, 0.731), ears at (+-0.074, -0.05, 0.71), the mouth at z = 0.66 m.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +47,13 @@ def make_hair(surface: Surface, style: str, hat: str, size: float, number: int, 
     if style == "quiff":
         top = top * np.clip(0.55 - (y + 0.06) / 0.12, 0.3, 1)
     rough = {"curly": 0.35, "afro": 0.12, "buzz": 0.0}.get(style, 0.15)
-    depth_m = (side_m + (top_m - side_m) * top) * (1 + rough * waves(piece.rest_m, rng, (0.04 if style == "curly" else 0.09) * size))
+    curl_m = (0.04 if style == "curly" else 0.09) * size
+    depth_m = (side_m + (top_m - side_m) * top) * (1 + rough * waves(piece.rest_m, rng, curl_m))
     parts = [part_of(lay(piece, (depth_m * size).astype(np.float32), 0.0015, 1 if style == "afro" else 0), number)]
     covered_m = 0.0 if hat == "none" else 0.02 * size
     if style in ("bob", "long"):
-        parts.append(_curtain(surface, 0.635 if style == "bob" else float(rng.uniform(0.44, 0.56)), side_m * size - covered_m * 0.4, size, number, rng))
+        end_m = 0.635 if style == "bob" else float(rng.uniform(0.44, 0.56))
+        parts.append(_curtain(surface, end_m, side_m * size - covered_m * 0.4, size, number, rng))
     elif style == "ponytail":
         parts.append(_tail(surface, size, number, float(rng.uniform(0.16, 0.34)) * size))
     elif style == "bun":
@@ -97,7 +102,8 @@ def _tail(surface: Surface, size: float, number: int, length_m: float) -> Part:
     rows, columns = 9, 8
     start = _spot(surface, np.array([0, 0.04, 0.77]))
     t = np.linspace(0, 1, rows)
-    middle = start + np.stack([0 * t, (0.055 * np.sin(np.pi * np.minimum(t * 1.6, 0.75)) + 0.004) * size, 0.02 * size * (1 - t) - t * length_m], 1)
+    back_m = (0.055 * np.sin(np.pi * np.minimum(t * 1.6, 0.75)) + 0.004) * size
+    middle = start + np.stack([0 * t, back_m, 0.02 * size * (1 - t) - t * length_m], axis=1)
     radius = 0.026 * size * np.array([0.45, 0.75, 1.0, 1.05, 1.0, 0.9, 0.75, 0.5, 0.1])
     angle = np.linspace(0, 2 * np.pi, columns, endpoint=False)
     ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)
@@ -111,7 +117,8 @@ def _ball(surface: Surface, place_m: NDArray[np.float64], radius_m: float, numbe
     rows, columns = 7, 10
     polar, angle = np.linspace(0.05, np.pi - 0.05, rows), np.linspace(0, 2 * np.pi, columns, endpoint=False)
     ring = np.stack(
-        [np.outer(np.sin(polar), np.cos(angle)), np.outer(np.sin(polar), np.sin(angle)), np.outer(np.cos(polar), 1 + 0 * angle)], 2
+        [np.outer(np.sin(polar), np.cos(angle)), np.outer(np.sin(polar), np.sin(angle)), np.outer(np.cos(polar), 1 + 0 * angle)],
+        2,
     )
     rest_m = (_spot(surface, place_m) + radius_m * ring.reshape(-1, 3)).astype(np.float32)
     faces = grid_faces(rows, columns, closed=True)
@@ -126,7 +133,9 @@ def _hat_region(surface: Surface, hat: str) -> Float:
         face = (np.hypot(x / 0.062, (z - 0.705) / 0.085) - 1) * 0.06
         inside = np.minimum(np.where(y < -0.065, face, 1.0), z - 0.575 - 0.4 * np.maximum(np.abs(x) - 0.06, 0))
         return np.where(head + surface.skin[:, SEGMENT["neck"]] > 0.25, inside, -1.0).astype(np.float32)
-    edge = np.interp(y, [-0.15, 0.04], [0.775, 0.755]) if hat == "cap" else np.interp(y, [-0.15, -0.06, 0.04], [0.775, 0.74, 0.71])
+    edge = (
+        np.interp(y, [-0.15, 0.04], [0.775, 0.755]) if hat == "cap" else np.interp(y, [-0.15, -0.06, 0.04], [0.775, 0.74, 0.71])
+    )
     return np.where(head > 0.6, z - edge, -1.0).astype(np.float32)
 
 
@@ -149,8 +158,8 @@ def _visor(surface: Surface, size: float, number: int) -> Part:
     front = _spot(surface, np.array([0, -0.152, 0.778]))
     t, angle = np.linspace(0, 1, rows)[:, None], np.linspace(-1.25, 1.25, columns)
     x = 0.074 * size * np.sin(angle) * (1 + 0.05 * t)
-    y = 0.09 * size * (1 - np.cos(angle)) - t * 0.075 * size * np.cos(angle) ** 0.8 - 0.008 * size
-    z = -0.02 * t * size - 0.018 * size * np.sin(angle) ** 2 + 0.004 * size
+    y = 0.09 * size * (1 - np.cos(angle)) - t * 0.075 * size * np.cos(angle) ** 0.8 + 0.006 * size
+    z = -0.02 * t * size - 0.018 * size * np.sin(angle) ** 2 + 0.009 * size
     rest_m = (front + np.stack(np.broadcast_arrays(x, y, z), axis=2)).reshape(-1, 3).astype(np.float32)
     faces = grid_faces(rows, columns, closed=False)
     return Part(rest_m, faces, skin_of(len(rest_m), head=1.0), np.full(len(faces), number, np.uint8))

@@ -62,7 +62,11 @@ def draw_outfit(rng: np.random.Generator, woman: bool, years: float) -> Outfit:
     legs = Cloth(pick(rng, (palette.DARK[0], palette.DARK[1], palette.DARK[3]))) if tights else skin
     short = bare_legs or (bottom is not None and bottom.hem_m > -0.6)
     sock = Cloth(pick(rng, (palette.SOLE[0], palette.SOLE[0], palette.DARK[0], palette.NEUTRAL[3])))
-    socks = (float(rng.choice([-0.68, -0.62, -0.45], p=[0.5, 0.35, 0.15])), sock) if short and not tights and rng.random() < 0.6 else None
+    socks = (
+        (float(rng.choice([-0.68, -0.62, -0.45], p=[0.5, 0.35, 0.15])), sock)
+        if short and not tights and rng.random() < 0.6
+        else None
+    )
     style = _hair_style(rng, woman, child, years, tone)
     hat = str(rng.choice(["none", "cap", "beanie"], p=[0.86, 0.09, 0.05]))
     if woman and not child and rng.random() < 0.05:
@@ -75,7 +79,8 @@ def draw_outfit(rng: np.random.Generator, woman: bool, years: float) -> Outfit:
         hair_style=style, hat=hat, hat_cloth=Cloth(top_colour(rng)),
         beard=float(rng.choice([0, 0.3, 0.85], p=[0.5, 0.25, 0.25])) if not woman and years > 20 else 0.0,
         glasses=bool(rng.random() < (0.1 if years < 45 else 0.3)), tops=tops, bottom=bottom, skirts=skirts, legs=legs, socks=socks,
-        shoe=_shoe(rng, woman, child), bag=bag, bag_cloth=Cloth(pick(rng, (*palette.LEATHER, *palette.DARK, *palette.BRIGHT[::3]))),
+        shoe=_shoe(rng, woman, child), bag=bag,
+        bag_cloth=Cloth(pick(rng, (*palette.LEATHER, *palette.DARK, *palette.BRIGHT[::3]))),
         strap_cloth=Cloth(pick(rng, (*palette.LEATHER[:3], *palette.DARK[:4]))), folds=int(rng.integers(2**31)),
     )  # fmt: skip
 
@@ -137,7 +142,7 @@ def _clothes(rng: np.random.Generator, woman: bool, child: bool) -> tuple[tuple[
     if skirt:
         skirts = (_skirt(rng),)
     else:
-        bottom = _bottom(rng, woman, child, wide=False)
+        bottom = _bottom(rng, woman, child)
     if bottom and tucked:
         tops = (replace(tops[0], hem_m=bottom.waist_m - 0.02),)
         bottom = replace(bottom, thickness_m=max(bottom.thickness_m, 0.016))
@@ -163,7 +168,13 @@ def _top(rng: np.random.Generator, woman: bool, tucked: bool) -> Top:
     if kind == "tee":
         sleeves = other if rng.random() < 0.12 else cloth
         trim = str(rng.choice(["none", "print", "band", "block"], p=[0.62, 0.22, 0.09, 0.07]))
-        return replace(top, sleeve_m=float(rng.uniform(0.12, ELBOW_M - 0.02)), vee=float(rng.choice([0, 0, 0.04])), sleeve_cloth=sleeves, trim=trim)
+        return replace(
+            top,
+            sleeve_m=float(rng.uniform(0.12, ELBOW_M - 0.02)),
+            vee=float(rng.choice([0, 0, 0.04])),
+            sleeve_cloth=sleeves,
+            trim=trim,
+        )
     if kind == "long":
         length_m = float(rng.choice([WRIST_M, WRIST_M - 0.02, ELBOW_M + 0.1]))
         return replace(top, sleeve_m=length_m, trim=str(rng.choice(["none", "print", "band", "block"], p=[0.7, 0.12, 0.1, 0.08])))
@@ -172,8 +183,8 @@ def _top(rng: np.random.Generator, woman: bool, tucked: bool) -> Top:
         return replace(top, sleeve_m=length_m, neck_m=-0.012, vee=float(rng.uniform(0.03, 0.08)), trim="placket",
                        trim_cloth=Cloth(_shade(cloth.colour, 0.85)))  # fmt: skip
     if kind == "hoodie":
-        return replace(top, sleeve_m=WRIST_M, neck_m=-0.02, thickness_m=float(rng.uniform(0.02, 0.03)), hem_m=min(hem_m, 0.08), flare_m=0.006,
-                       trim=str(rng.choice(["none", "print", "block"], p=[0.7, 0.2, 0.1])))  # fmt: skip
+        return replace(top, sleeve_m=WRIST_M, neck_m=-0.02, thickness_m=float(rng.uniform(0.02, 0.03)),
+                       hem_m=min(hem_m, 0.08), flare_m=0.006, trim=str(rng.choice(["none", "print", "block"], p=[0.7, 0.2, 0.1])))  # fmt: skip
     if kind == "polo":
         return replace(top, sleeve_m=0.17, neck_m=-0.01, vee=0.04)
     return replace(top, sleeve_m=-1.0, neck_m=0.06, thickness_m=0.008)
@@ -184,7 +195,9 @@ def _shade(colour: Colour, by: float) -> Colour:
 
 
 def _jacket(rng: np.random.Generator) -> Top:
-    cloth = Cloth(pick(rng, (*palette.DARK, *palette.TROUSERS, *palette.DENIM, *palette.BRIGHT[::4])), gloss=float(rng.uniform(0.02, 0.12)))
+    cloth = Cloth(
+        pick(rng, (*palette.DARK, *palette.TROUSERS, *palette.DENIM, *palette.BRIGHT[::4])), gloss=float(rng.uniform(0.02, 0.12))
+    )
     open_m = float(rng.choice([0.0, 0.03, 0.07]))
     return Top(float(rng.uniform(0.0, 0.09)), WRIST_M, -0.01, 0.05, open_m, float(rng.uniform(0.026, 0.036)), 0.008, cloth, cloth,
                Cloth(_shade(cloth.colour, 0.6)), "none" if open_m else "placket")  # fmt: skip
@@ -211,19 +224,33 @@ def _dress(rng: np.random.Generator) -> tuple[tuple[Top, ...], None, tuple[Skirt
     return (top,), None, (replace(skirt, waist_m=0.235, cloth=cloth),)
 
 
-def _bottom(rng: np.random.Generator, woman: bool, child: bool, wide: bool) -> Bottom:
+def _bottom(rng: np.random.Generator, woman: bool, child: bool) -> Bottom:
     kinds, weights = ("jeans", "trousers", "shorts", "leggings", "joggers"), [0.42, 0.27, 0.15, 0.01, 0.15]
     if woman:
         weights = [0.42, 0.2, 0.1, 0.2, 0.08]
     kind = str(rng.choice(kinds, p=weights))
     if kind == "shorts" or (child and rng.random() < 0.25):
         colour = pick(rng, (*palette.TROUSERS, *palette.DENIM, *palette.BRIGHT[::4]))
-        return Bottom(0.16, float(rng.uniform(-0.4, -0.2)), 0.014, float(rng.uniform(0.008, 0.022)), palette.patterned(rng, colour, 0.12), None)
+        return Bottom(
+            0.16,
+            float(rng.uniform(-0.4, -0.2)),
+            0.014,
+            float(rng.uniform(0.008, 0.022)),
+            palette.patterned(rng, colour, 0.12),
+            None,
+        )
     if kind == "jeans":
         return Bottom(0.16, float(rng.uniform(-0.77, -0.72)), float(rng.uniform(0.007, 0.013)), float(rng.choice([0.002, 0.01, 0.02])),
                       Cloth(pick(rng, palette.DENIM)), None)  # fmt: skip
     if kind == "leggings":
-        return Bottom(0.19, float(rng.uniform(-0.73, -0.6)), 0.005, 0.0, Cloth(pick(rng, (*palette.DARK, palette.DARK[0], *palette.BLUE[5:]))), None)
+        return Bottom(
+            0.19,
+            float(rng.uniform(-0.73, -0.6)),
+            0.005,
+            0.0,
+            Cloth(pick(rng, (*palette.DARK, palette.DARK[0], *palette.BLUE[5:]))),
+            None,
+        )
     cloth = Cloth(pick(rng, palette.TROUSERS))
     if kind == "joggers":
         stripe = Cloth(pick(rng, (palette.SOLE[0], *palette.BRIGHT))) if rng.random() < 0.5 else None

@@ -96,5 +96,7 @@ def patterned(rng: np.random.Generator, colour: Colour, share: float) -> Cloth:
     if np.abs(np.subtract(second, colour)).max() < 0.2:
         second = SOLE[0] if sum(colour) < 1.5 else DARK[3]
     upright = (1.0, 0.0, 0.0) if rng.random() < 0.3 else (0.0, 0.0, 1.0)
-    period_m = {Pattern.STRIPES: (0.03, 0.12), Pattern.CHECKS: (0.04, 0.14), Pattern.DOTS: (0.03, 0.07)}.get(pattern, (0.12, 0.25))
+    period_m = {Pattern.STRIPES: (0.03, 0.12), Pattern.CHECKS: (0.04, 0.14), Pattern.DOTS: (0.03, 0.07)}.get(
+        pattern, (0.12, 0.25)
+    )
     return Cloth(colour, second, pattern, float(rng.uniform(*period_m)), upright, gloss)

@@ -14,13 +14,17 @@ from tkm.types import Float
 # A shoe's outline from heel to toe: place along the foot, half its width and height as shares of the greatest.
 _ALONG = np.array([-0.01, 0.0, 0.04, 0.12, 0.24, 0.36, 0.5, 0.64, 0.76, 0.86, 0.94, 0.99, 1.01])
 _WIDE = np.array([0.05, 0.42, 0.62, 0.72, 0.74, 0.76, 0.85, 0.98, 1.0, 0.92, 0.72, 0.42, 0.05])
-_HIGH = np.array([0.25, 0.85, 0.98, 1.0, 1.0, 0.98, 0.82, 0.66, 0.56, 0.5, 0.44, 0.36, 0.2])
+_HIGH = np.array([0.25, 0.85, 0.98, 1.0, 1.0, 0.98, 0.82, 0.66, 0.58, 0.54, 0.5, 0.45, 0.3])
 
 
 @dataclass(frozen=True)
 class Shoe:
-    """sole_m: how thick the sole looks; height_m: of the upper at the ankle; shaft_m: height on the mean body up to which a boot's
-    shaft reaches, or None; cloth, sole_cloth: what they are made of.
+    """A kind of shoe.
+
+    sole_m      how thick the sole looks
+    height_m    of the upper at the ankle
+    shaft_m     height on the mean body up to which a boot's shaft reaches, or None
+    cloth, sole_cloth  what they are made of
     """
 
     sole_m: float
@@ -36,14 +40,17 @@ def make_shoe(surface: Surface, side: str, shoe: Shoe, size: float, numbers: dic
     foot = surface.rest_m[share > 0.5]
     floor = surface.rest_m[:, 2].min()
     low = foot[foot[:, 2] < floor + 0.05 * size, :2].astype(np.float64)
-    heel, toe = low[low[:, 1] > np.quantile(low[:, 1], 0.9)].mean(axis=0), low[low[:, 1] < np.quantile(low[:, 1], 0.1)].mean(axis=0)
+    heel, toe = (
+        low[low[:, 1] > np.quantile(low[:, 1], 0.9)].mean(axis=0),
+        low[low[:, 1] < np.quantile(low[:, 1], 0.1)].mean(axis=0),
+    )
     forward = (toe - heel) / np.linalg.norm(toe - heel)
     across = np.array([-forward[1], forward[0]])
     along = low @ forward
     aside = low @ across
-    start, length = along.min() - 0.006 * size, np.ptp(along) + 0.016 * size
+    start, length = along.min() - 0.006 * size, np.ptp(along) + 0.022 * size
     middle = (aside.min() + aside.max()) / 2
-    half = np.ptp(aside) / 2 + 0.004 * size
+    half = np.ptp(aside) / 2 + 0.006 * size
     heel_shift = (heel @ across - middle) * np.clip(1 - _ALONG / 0.6, 0, 1)
     height = np.maximum(_HIGH * shoe.height_m * size, shoe.sole_m * size * 1.3)
     sole = shoe.sole_m * size

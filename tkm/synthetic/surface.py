@@ -1,7 +1,7 @@
 """Pieces of a body's surface: cut along a line, laid outside the skin, and joined to one mesh.
 
-Regions and cut lines are told by places on the mean body (`BodyModel.template_m`), which all bodies share vertex by vertex, so that
-a line runs over the same places of a child and of a heavy man.
+Regions and cut lines are told by places on the mean body (`BodyModel.template_m`), which all bodies share vertex by vertex, so
+that a line runs over the same places of a child and of a heavy man.
 Shape legend: V vertices, F triangles, S segments.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tkm.synthetic.body import Body, BodyModel
 from tkm.synthetic.mesh import BONES, Materials, Mesh
 from tkm.synthetic.segments import SEGMENT, SEGMENTS
-from tkm.types import Float, check
+from tkm.types import Bool, Float, check
 
 Faces = NDArray[np.int32]
 _ARM = [SEGMENT[f"{side}_{name}"] for side in ("left", "right") for name in ("upper_arm", "forearm", "hand")]
@@ -113,7 +113,7 @@ def cut(surface: Surface, inside: Float) -> Surface:
 
     Vertices next to the border are moved along an edge onto it, so that the border is smooth though the triangles are coarse.
     """
-    piece, kept = _compact(surface, (inside[surface.faces] > 0).any(axis=1))
+    piece, kept = _compact(surface, np.asarray((inside[surface.faces] > 0).any(axis=1)))
     value = inside[kept].astype(np.float64)
     edges = np.concatenate([piece.faces[:, [0, 1]], piece.faces[:, [1, 2]], piece.faces[:, [2, 0]]])
     edges = edges[value[edges[:, 0]] * value[edges[:, 1]] < 0]
@@ -135,10 +135,10 @@ def cut(surface: Surface, inside: Float) -> Surface:
         piece.faces,
     )  # fmt: skip
     corners = value[piece.faces]
-    return _compact(piece, (corners >= 0).all(axis=1) & (corners > 0).any(axis=1))[0]
+    return _compact(piece, np.asarray((corners >= 0).all(axis=1) & (corners > 0).any(axis=1)))[0]
 
 
-def _compact(surface: Surface, keep: NDArray[np.bool_]) -> tuple[Surface, NDArray[np.intp]]:
+def _compact(surface: Surface, keep: Bool) -> tuple[Surface, NDArray[np.intp]]:
     """The triangles to keep with the vertices that they need, and those vertices' numbers before."""
     used = np.zeros(len(surface.rest_m), bool)
     used[surface.faces[keep]] = True
@@ -151,8 +151,10 @@ def _compact(surface: Surface, keep: NDArray[np.bool_]) -> tuple[Surface, NDArra
     return piece, kept
 
 
-def lay(piece: Surface, thickness_m: Float, least_m: float, smoothings: int) -> Surface:
-    """A piece moved out along its normals by (V,) metres and made smoother, as cloth that bridges hollows, nowhere less than `least_m`."""
+def lay(piece: Surface, thickness_m: Float, least_m: Float | float, smoothings: int) -> Surface:
+    """A piece moved out along its normals by (V,) metres and made smoother, as cloth that bridges hollows,
+    but nowhere less than `least_m`.
+    """
     moved_m = piece.rest_m + piece.normal * thickness_m[:, None]
     V = len(moved_m)
     edges = np.concatenate([piece.faces[:, [0, 1]], piece.faces[:, [1, 2]], piece.faces[:, [2, 0]]])
@@ -167,7 +169,7 @@ def lay(piece: Surface, thickness_m: Float, least_m: float, smoothings: int) -> 
     return replace(piece, rest_m=moved_m.astype(np.float32))
 
 
-def _border(edges: Faces, V: int) -> NDArray[np.bool_]:
+def _border(edges: Faces, V: int) -> Bool:
     """(V,) bool: whether a vertex has an edge that only one triangle has."""
     forth, back = edges[:, 0].astype(np.int64) * V + edges[:, 1], edges[:, 1].astype(np.int64) * V + edges[:, 0]
     alone = ~np.isin(forth, back)
@@ -201,7 +203,7 @@ def part_of(surface: Surface, material: NDArray[np.uint8] | int) -> Part:
     return Part(surface.rest_m, surface.faces, surface.skin, np.broadcast_to(np.uint8(material), len(surface.faces)).copy())
 
 
-def skin_of(V: int, **shares: Float | float) -> Float:
+def skin_of(V: int, **shares: Float | NDArray[np.float64] | float) -> Float:
     """(V, S) float32 shares of segments given by name, made to sum to 1."""
     skin = np.zeros((V, len(SEGMENTS)), np.float32)
     for name, share in shares.items():
