@@ -125,7 +125,14 @@ def place_clutter(
 
 
 def _fits(
-    new: Obstacle, others: list[Obstacle], free_m: Double, yaw: float, half_view: float, camera_m: Double, taken: Double, ground_m: Double
+    new: Obstacle,
+    others: list[Obstacle],
+    free_m: Double,
+    yaw: float,
+    half_view: float,
+    camera_m: Double,
+    taken: Double,
+    ground_m: Double,
 ) -> bool:
     """Whether a thing may stand there: in nobody's way, not into others, not before so much that people are lost to sight."""
     cos, sin = np.cos(yaw), np.sin(yaw)

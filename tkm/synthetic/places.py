@@ -69,9 +69,11 @@ def _outdoor_air(light: Light, rng: np.random.Generator) -> Air:
     """Blue where the sun is, grey where it is not; paler at the horizon."""
     total = light.ambient.astype(np.float64) + 0.3 * light.colour
     clear = np.clip((light.hardness - 0.15) / 0.5, 0, 1)
-    zenith = total * (clear * np.array([0.30, 0.52, 1.0]) + (1 - clear) * np.array([0.86, 0.93, 1.0]))
-    horizon = total * (clear * np.array([0.85, 0.98, 1.12]) + (1 - clear) * np.array([1.02, 1.04, 1.06]))
-    return Air(zenith, horizon, float(rng.uniform(0.15, 0.6) if clear > 0.5 else rng.uniform(0.5, 0.95)), float(rng.uniform(90, 250)))
+    zenith = total * (clear * np.array([0.30, 0.52, 1.0]) + (1 - clear) * np.array([1.10, 1.18, 1.28]))
+    horizon = total * (clear * np.array([0.98, 1.12, 1.28]) + (1 - clear) * np.array([1.30, 1.32, 1.34]))
+    return Air(
+        zenith, horizon, float(rng.uniform(0.15, 0.6) if clear > 0.5 else rng.uniform(0.5, 0.95)), float(rng.uniform(250, 900))
+    )
 
 
 def _turned(parts: list[Solids], yaw: float) -> Solids:
@@ -88,7 +90,9 @@ def _patch(x0: float, y0: float, x1: float, y1: float, finish: Finish, lift: flo
     return sheet([(x0, y0, lift), (x1, y0, lift), (x1, y1, lift), (x0, y1, lift)], finish, level=True, start=start)
 
 
-def _walls(low: Double, high: Double, rng: np.random.Generator, side_m: tuple[float, float], back_m: tuple[float, float]) -> Double:
+def _walls(
+    low: Double, high: Double, rng: np.random.Generator, side_m: tuple[float, float], back_m: tuple[float, float]
+) -> Double:
     """(2, 2): lowest and highest x and y of the inside of a building around all that is taken."""
     left = min(low[0] - 1.0, -rng.uniform(*side_m))
     right = max(high[0] + 1.0, rng.uniform(*side_m))
@@ -101,7 +105,10 @@ def _around(walls: Double, build: Callable[[float, int], list[Solids]]) -> list[
     wide, deep = right - left, back - front
     corners = ((left, back, 0.0), (right, back, -np.pi / 2), (right, front, np.pi), (left, front, np.pi / 2))
     lengths = (wide, deep, wide, deep)
-    return [placed(joined(build(length, number)), (x, y, 0.0), yaw) for number, (length, (x, y, yaw)) in enumerate(zip(lengths, corners, strict=True))]
+    return [
+        placed(joined(build(length, number)), (x, y, 0.0), yaw)
+        for number, (length, (x, y, yaw)) in enumerate(zip(lengths, corners, strict=True))
+    ]
 
 
 def _window(x: float, low: float, wide: float, high: float, light: Light, rng: np.random.Generator) -> list[Solids]:
@@ -136,13 +143,23 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     walls = _walls(low, high, rng, (3.5, 6.0), (3.0, 6.0))
     height = rng.uniform(2.75, 3.5)
     paint = Finish(Texture.PLAIN, tuple(np.clip(rng.uniform(0.45, 0.72) * np.exp(rng.normal(0, 0.10, 3)), 0, 0.8)))
-    accent = (Finish(Texture.PLAIN, colour(rng, 0.5)), Finish(Texture.BRICK, (0.32, 0.15, 0.10)), Finish(Texture.BRICK, (0.6, 0.58, 0.55)), Finish(Texture.PLANKS, wood(rng)), paint, paint)
+    accent = (
+        Finish(Texture.PLAIN, colour(rng, 0.5)),
+        Finish(Texture.BRICK, (0.32, 0.15, 0.10)),
+        Finish(Texture.BRICK, (0.6, 0.58, 0.55)),
+        Finish(Texture.PLANKS, wood(rng)),
+        paint,
+        paint,
+    )
     back = accent[rng.integers(len(accent))]
     skirting = Finish(tint=(0.65, 0.65, 0.62)) if rng.random() < 0.6 else Finish(Texture.WOOD, wood(rng))
     dado = rng.random() < 0.3
 
     def build(length: float, number: int) -> list[Solids]:
-        parts = [unshadowing(_panel(0, length, 0, height, 0, back if number == 0 else paint)), box((0, -0.02, 0), (length, 0, 0.1), skirting)]
+        parts = [
+            unshadowing(_panel(0, length, 0, height, 0, back if number == 0 else paint)),
+            box((0, -0.02, 0), (length, 0, 0.1), skirting),
+        ]
         if dado:
             parts.append(box((0, -0.012, 0.1), (length, 0, 1.0), Finish(Texture.PLANKS, skirting.tint)))
         x = rng.uniform(0.2, 1.0)
@@ -171,10 +188,15 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     (left, front), (right, rear) = walls
     parts = _around(walls, build)
     ceiling = Finish(Texture.TILES if rng.random() < 0.4 else Texture.PLAIN, (0.68, 0.68, 0.66))
-    parts.append(unshadowing(sheet([(left, rear, height), (right, rear, height), (right, front, height), (left, front, height)], ceiling)))
+    parts.append(
+        unshadowing(sheet([(left, rear, height), (right, rear, height), (right, front, height), (left, front, height)], ceiling))
+    )
     lamp = Finish(tint=(0.9, 0.88, 0.82), glow=1.3)
     for x in np.arange(left + 1.2, right - 1, 2.4):
-        parts += [unshadowing(box((x - 0.3, y - 0.3, height - 0.04), (x + 0.3, y + 0.3, height), lamp)) for y in np.arange(rear - 1.5, front, -2.6)]
+        parts += [
+            unshadowing(box((x - 0.3, y - 0.3, height - 0.04), (x + 0.3, y + 0.3, height), lamp))
+            for y in np.arange(rear - 1.5, front, -2.6)
+        ]
     floors = (Finish(Texture.PLANKS, wood(rng), gloss=0.10), Finish(Texture.PLANKS, wood(rng), gloss=0.06), Finish(Texture.TILES, colour(rng, 0.6), gloss=0.12),
               Finish(Texture.CARPET, colour(rng, 0.35)))  # fmt: skip
     if rng.random() < 0.4:
@@ -189,17 +211,33 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     walls = _walls(low, high, rng, (6.0, 9.0), (4.0, 8.5))
     (left, front), (right, rear) = walls
     height = rng.uniform(4.8, 7.0)
-    upper = Finish(*((Texture.CONCRETE, (0.5, 0.5, 0.48)), (Texture.BRICK, (0.55, 0.5, 0.45)), (Texture.PLAIN, (0.55, 0.53, 0.48)))[rng.integers(3)])
-    lower = Finish(*((Texture.PLANKS, wood(rng)), (Texture.FABRIC, colour(rng, 0.3)), (Texture.CONCRETE, colour(rng, 0.4)))[rng.integers(3)])
+    upper = Finish(
+        *((Texture.CONCRETE, (0.5, 0.5, 0.48)), (Texture.BRICK, (0.55, 0.5, 0.45)), (Texture.PLAIN, (0.55, 0.53, 0.48)))[
+            rng.integers(3)
+        ]
+    )
+    lower = Finish(
+        *((Texture.PLANKS, wood(rng)), (Texture.FABRIC, colour(rng, 0.3)), (Texture.CONCRETE, colour(rng, 0.4)))[rng.integers(3)]
+    )
     stage = rng.random() < 0.3
-    velvet = Finish(Texture.CURTAIN, ((0.30, 0.015, 0.02), (0.02, 0.03, 0.15), (0.06, 0.06, 0.065), (0.25, 0.18, 0.08))[rng.integers(4)])
+    velvet = Finish(
+        Texture.CURTAIN, ((0.30, 0.015, 0.02), (0.02, 0.03, 0.15), (0.06, 0.06, 0.065), (0.25, 0.18, 0.08))[rng.integers(4)]
+    )
 
     def build(length: float, number: int) -> list[Solids]:
         if stage:
             return [unshadowing(_panel(0, length, 0, height, 0, velvet))]
-        parts = [unshadowing(_panel(0, length, 2.1, height, 0, upper)), unshadowing(_panel(0, length, 0, 2.1, -0.06, lower)), box((0, -0.08, 2.08), (length, 0, 2.16), Finish(Texture.WOOD, wood(rng)))]
+        parts = [
+            unshadowing(_panel(0, length, 2.1, height, 0, upper)),
+            unshadowing(_panel(0, length, 0, 2.1, -0.06, lower)),
+            box((0, -0.08, 2.08), (length, 0, 2.16), Finish(Texture.WOOD, wood(rng))),
+        ]
         for x in np.arange(0.8, length - 2, rng.uniform(2.2, 3.4)):
-            parts += [_panel(x, x + 1.7, 3.1, 4.3, -0.01, Finish(tint=(0.8, 0.88, 0.95), glow=0.9)), box((x + 0.83, -0.04, 3.1), (x + 0.87, 0, 4.3), Finish(tint=(0.3, 0.3, 0.3))), box((x, -0.08, 3.03), (x + 1.7, 0, 3.1), Finish(tint=(0.5, 0.5, 0.5)))]
+            parts += [
+                _panel(x, x + 1.7, 3.1, 4.3, -0.01, Finish(tint=(0.8, 0.88, 0.95), glow=0.9)),
+                box((x + 0.83, -0.04, 3.1), (x + 0.87, 0, 4.3), Finish(tint=(0.3, 0.3, 0.3))),
+                box((x, -0.08, 3.03), (x + 1.7, 0, 3.1), Finish(tint=(0.5, 0.5, 0.5))),
+            ]
         x = rng.uniform(0.5, 2.0)
         bar = Finish(Texture.WOOD, (0.40, 0.26, 0.14))
         while number != 2 and x < length - 2.2:
@@ -215,7 +253,9 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
                     parts.append(picture((x, -0.075, 0.95), wide, rng.uniform(0.6, 1.0), rng))
                 case 3:
                     mat = Finish(Texture.FABRIC, colour(rng, 0.4))
-                    parts += [box((x, -0.5, 0.22 * k), (x + 1.6, -0.07, 0.22 * k + 0.20), mat) for k in range(int(rng.integers(1, 4)))]
+                    parts += [
+                        box((x, -0.5, 0.22 * k), (x + 1.6, -0.07, 0.22 * k + 0.20), mat) for k in range(int(rng.integers(1, 4)))
+                    ]
                 case _:
                     parts += [placed(joined(_door(0, rng)), (x, -0.06, 0)), placed(joined(_door(0, rng)), (x + 1.1, -0.06, 0))]
             x += rng.uniform(2.3, 4.0)
@@ -223,12 +263,30 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
 
     parts = _around(walls, build)
     dark = Finish(Texture.CORRUGATED, (0.05, 0.05, 0.055) if stage else (0.35, 0.35, 0.36))
-    parts.append(unshadowing(sheet([(left, rear, height), (right, rear, height), (right, front, height), (left, front, height)], dark)))
-    parts += [unshadowing(box((left, y - 0.12, height - 0.5), (right, y + 0.12, height - 0.1), Finish(tint=(0.25, 0.25, 0.26)))) for y in np.arange(rear - 1, front, -3.0)]
+    parts.append(
+        unshadowing(sheet([(left, rear, height), (right, rear, height), (right, front, height), (left, front, height)], dark))
+    )
+    parts += [
+        unshadowing(box((left, y - 0.12, height - 0.5), (right, y + 0.12, height - 0.1), Finish(tint=(0.25, 0.25, 0.26))))
+        for y in np.arange(rear - 1, front, -3.0)
+    ]
     lines = [(x, wide) for x, wide in ((rng.uniform(-3, -1), 0.05), (rng.uniform(0, 3), 0.05))]
     if stage:
-        return Place(_turned(parts, yaw), Finish(Texture.PLANKS, (0.10, 0.07, 0.05) if rng.random() < 0.5 else wood(rng), gloss=0.12), _indoor_air(light), f.HALL, yaw, walls + [[0.8, 0.8], [-0.8, -0.8]])
-    parts += [unshadowing(box((x - 0.15, y - 0.9, height - 0.6), (x + 0.15, y + 0.9, height - 0.52), Finish(tint=(0.95, 0.95, 0.9), glow=1.4))) for x in np.arange(left + 2, right, 3.2) for y in np.arange(rear - 2.5, front, -4.0)]
+        return Place(
+            _turned(parts, yaw),
+            Finish(Texture.PLANKS, (0.10, 0.07, 0.05) if rng.random() < 0.5 else wood(rng), gloss=0.12),
+            _indoor_air(light),
+            f.HALL,
+            yaw,
+            walls + [[0.8, 0.8], [-0.8, -0.8]],
+        )
+    parts += [
+        unshadowing(
+            box((x - 0.15, y - 0.9, height - 0.6), (x + 0.15, y + 0.9, height - 0.52), Finish(tint=(0.95, 0.95, 0.9), glow=1.4))
+        )
+        for x in np.arange(left + 2, right, 3.2)
+        for y in np.arange(rear - 2.5, front, -4.0)
+    ]
     paints = [colour(rng, 0.6) for _ in range(2)] + [(0.75, 0.75, 0.72)]
     for x, wide in lines:
         parts.append(_patch(x - wide / 2, front, x + wide / 2, rear - 0.8, Finish(tint=paints[rng.integers(3)])))
@@ -237,20 +295,48 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     angle, ring = np.linspace(0, 2 * np.pi, 41), rng.uniform(1.2, 2.0)
     circle = np.stack([np.cos(angle), np.sin(angle), np.full(41, 0.005)], axis=-1)
     line = Finish(tint=paints[2])
-    parts += [sheet([circle[i] * [ring, ring, 1], circle[i + 1] * [ring, ring, 1], circle[i + 1] * [ring - 0.05, ring - 0.05, 1], circle[i] * [ring - 0.05, ring - 0.05, 1]][::-1], line, level=True) for i in range(40)]
-    floors = (Finish(Texture.PLANKS, (0.42, 0.26, 0.12), gloss=0.16), Finish(Texture.PLAIN, colour(rng, 0.35), gloss=0.08), Finish(Texture.PLANKS, wood(rng), gloss=0.12))
-    return Place(_turned(parts, yaw), floors[rng.integers(3)], _indoor_air(light), f.HALL, yaw, walls + [[0.9, 0.9], [-0.9, -1.0]])
+    parts += [
+        sheet(
+            [
+                circle[i] * [ring, ring, 1],
+                circle[i + 1] * [ring, ring, 1],
+                circle[i + 1] * [ring - 0.05, ring - 0.05, 1],
+                circle[i] * [ring - 0.05, ring - 0.05, 1],
+            ][::-1],
+            line,
+            level=True,
+        )
+        for i in range(40)
+    ]
+    floors = (
+        Finish(Texture.PLANKS, (0.42, 0.26, 0.12), gloss=0.16),
+        Finish(Texture.PLAIN, colour(rng, 0.35), gloss=0.08),
+        Finish(Texture.PLANKS, wood(rng), gloss=0.12),
+    )
+    return Place(
+        _turned(parts, yaw), floors[rng.integers(3)], _indoor_air(light), f.HALL, yaw, walls + [[0.9, 0.9], [-0.9, -1.0]]
+    )
 
 
 def _house(wide: float, floors: int, rng: np.random.Generator) -> list[Solids]:
     """A facade from x = 0 to `wide`, facing -y, with a shop or windows on the ground."""
     storey = rng.uniform(2.9, 3.4)
     high = floors * storey + 0.8
-    stone = ((Texture.BRICK, (0.33, 0.14, 0.09)), (Texture.BRICK, (0.45, 0.38, 0.30)), (Texture.PLAIN, colour(rng, 0.65)), (Texture.PLAIN, (0.6, 0.52, 0.4)), (Texture.CONCRETE, (0.42, 0.41, 0.39)))
+    stone = (
+        (Texture.BRICK, (0.33, 0.14, 0.09)),
+        (Texture.BRICK, (0.45, 0.38, 0.30)),
+        (Texture.PLAIN, colour(rng, 0.65)),
+        (Texture.PLAIN, (0.6, 0.52, 0.4)),
+        (Texture.CONCRETE, (0.42, 0.41, 0.39)),
+    )
     wall = Finish(*stone[rng.integers(len(stone))])
     trim = Finish(Texture.CONCRETE, (0.55, 0.54, 0.5))
     glass = Finish(tint=(0.03, 0.035, 0.04), gloss=0.75)
-    parts = [box((0, 0, 0), (wide, 6, high), wall, start=rng.uniform(0, 2)), box((-0.05, -0.15, high - 0.3), (wide + 0.05, 0.1, high), trim), box((0, -0.05, 0), (wide, 0, 0.45), Finish(Texture.CONCRETE, (0.25, 0.24, 0.23)))]
+    parts = [
+        box((0, 0, 0), (wide, 6, high), wall, start=rng.uniform(0, 2)),
+        box((-0.05, -0.15, high - 0.3), (wide + 0.05, 0.1, high), trim),
+        box((0, -0.05, 0), (wide, 0, 0.45), Finish(Texture.CONCRETE, (0.25, 0.24, 0.23))),
+    ]
     count = max(int(wide / rng.uniform(1.9, 2.8)), 1)
     pitch, size = wide / count, rng.uniform(0.9, 1.3)
     pane = Finish(tint=(0.7, 0.7, 0.68) if rng.random() < 0.6 else (0.08, 0.07, 0.06))
@@ -261,11 +347,29 @@ def _house(wide: float, floors: int, rng: np.random.Generator) -> list[Solids]:
         sill = storey_number * storey + 0.95
         for i in range(count):
             x = (i + 0.5) * pitch - size / 2
-            parts += [_panel(x, x + size, sill, sill + 1.5, -0.02, glass), box((x - 0.1, -0.12, sill - 0.1), (x + size + 0.1, 0, sill), trim), box((x - 0.1, -0.06, sill + 1.5), (x + size + 0.1, 0, sill + 1.65), trim)]
-            bars = ((x - 0.05, x + 0.02, sill, sill + 1.5), (x + size - 0.02, x + size + 0.05, sill, sill + 1.5), (x + size / 2 - 0.03, x + size / 2 + 0.03, sill, sill + 1.5), (x, x + size, sill + 0.95, sill + 1.0))
+            parts += [
+                _panel(x, x + size, sill, sill + 1.5, -0.02, glass),
+                box((x - 0.1, -0.12, sill - 0.1), (x + size + 0.1, 0, sill), trim),
+                box((x - 0.1, -0.06, sill + 1.5), (x + size + 0.1, 0, sill + 1.65), trim),
+            ]
+            bars = (
+                (x - 0.05, x + 0.02, sill, sill + 1.5),
+                (x + size - 0.02, x + size + 0.05, sill, sill + 1.5),
+                (x + size / 2 - 0.03, x + size / 2 + 0.03, sill, sill + 1.5),
+                (x, x + size, sill + 0.95, sill + 1.0),
+            )
             parts += [box((a, -0.05, c), (b, 0, d), pane) for a, b, c, d in bars]
             if rng.random() < 0.35:
-                parts.append(_panel(x + 0.03, x + size - 0.03, sill + 1.5 * rng.uniform(0.3, 0.8), sill + 1.48, -0.03, Finish(Texture.CURTAIN, (0.5, 0.48, 0.44))))
+                parts.append(
+                    _panel(
+                        x + 0.03,
+                        x + size - 0.03,
+                        sill + 1.5 * rng.uniform(0.3, 0.8),
+                        sill + 1.48,
+                        -0.03,
+                        Finish(Texture.CURTAIN, (0.5, 0.48, 0.44)),
+                    )
+                )
     if shop:
         paint = Finish(tint=colour(rng, 0.45))
         parts += [box((0.3, -0.10, 0), (wide - 0.3, 0, 0.5), paint), box((0.3, -0.22, 2.5), (wide - 0.3, 0, 3.0), paint)]
@@ -311,14 +415,23 @@ def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.
         band = Finish(Texture.PAVING, tuple(np.array(slabs.tint) * rng.uniform(0.5, 0.8)))
         parts += [_patch(-40, y, 40, y + 0.5, band) for y in np.arange(back - 1.5, low[1], -rng.uniform(2.5, 4))]
     else:
-        parts += [_patch(-60, kerb, 60, back + 8, slabs), _patch(-60, kerb - 0.12, 60, kerb, Finish(Texture.CONCRETE, (0.4, 0.4, 0.38)), lift=0.005)]
+        parts += [
+            _patch(-60, kerb, 60, back + 8, slabs),
+            _patch(-60, kerb - 0.12, 60, kerb, Finish(Texture.CONCRETE, (0.4, 0.4, 0.38)), lift=0.005),
+        ]
         paint = Finish(Texture.ASPHALT, (0.6, 0.6, 0.57))
         y = rng.uniform(-2.5, 1.0)
         parts += [_patch(a, y, a + 2.0, y + 0.13, paint) for a in np.arange(-40, 40, 4.0)]
     x = -20 + rng.uniform(0, 4)
     while x < 20:
         piece = (f.car, f.car, f.tree, f.lamp_post, f.bin_, f.bench, f.planter, f.tree, f.signboard)[rng.integers(9)](rng)
-        parts.append(placed(piece.solids, (x, kerb + max(piece.half_m[1], 0.25) + 0.05, 0), 0.0 if piece.height_m > 1.5 or rng.random() < 0.5 else np.pi))
+        parts.append(
+            placed(
+                piece.solids,
+                (x, kerb + max(piece.half_m[1], 0.25) + 0.05, 0),
+                0.0 if piece.height_m > 1.5 or rng.random() < 0.5 else np.pi,
+            )
+        )
         x += piece.half_m[0] * 2 + rng.uniform(0.8, 4.0)
     free = np.array([[-9.0, -12.0], [9.0, kerb - 1.0]])
     return Place(_turned(parts, yaw), ground, _outdoor_air(light, rng), f.STREET, yaw, free)
@@ -336,7 +449,7 @@ def _park(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     if rng.random() < 0.4:
         parts.append(placed(path, (0, 0, 0.002), float(rng.uniform(0.9, 2.2))))
     # Trees near by are full of leaves, those far behind need few.
-    for distance, count, leaves in ((back + 1.0, 5, 600), (back + 8, 9, 260), (back + 22, 16, 110), (back + 45, 26, 60)):
+    for distance, count, leaves in ((back + 1.0, 5, 900), (back + 8, 9, 260), (back + 22, 16, 110), (back + 45, 26, 60)):
         spread = distance * 1.3 + 5
         for x in np.linspace(-spread, spread, count) + rng.uniform(-1.5, 1.5, count):
             if rng.random() < 0.75:
@@ -355,7 +468,13 @@ def _park(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
         x = np.linspace(-150, 150, 41)
         ridge = height * (1 + 0.35 * np.sin(x * 0.05 + rng.uniform(0, 6)) + 0.15 * np.sin(x * 0.17 + rng.uniform(0, 6)))
         wooded = Finish(Texture.HEDGE, f.green(rng))
-        strips = [sheet([(x[i], distance, 0), (x[i + 1], distance, 0), (x[i + 1], distance, ridge[i + 1]), (x[i], distance, ridge[i])], wooded) for i in range(40)]
+        strips = [
+            sheet(
+                [(x[i], distance, 0), (x[i + 1], distance, 0), (x[i + 1], distance, ridge[i + 1]), (x[i], distance, ridge[i])],
+                wooded,
+            )
+            for i in range(40)
+        ]
         parts.append(unshadowing(joined(strips)))
     for _ in range(int(rng.integers(0, 3))):
         piece = (f.bench, f.bin_, f.lamp_post)[rng.integers(3)](rng)

@@ -103,7 +103,16 @@ def surfaces(solids: Solids, kinds: tuple[Texture, ...]) -> tuple[Float, NDArray
 
 def air_values(air: Air, light: Light, position_m: Double, shadow_axes: Double, softness_m: float) -> Float:
     """All numbers of the surroundings as one array, in the order that `shade` reads them."""
-    rows = [light.towards, light.colour, light.ambient, air.zenith, air.horizon, position_m, shadow_axes.ravel(), [air.cloud, 1 / air.haze_m, softness_m]]
+    rows = [
+        light.towards,
+        light.colour,
+        light.ambient,
+        air.zenith,
+        air.horizon,
+        position_m,
+        shadow_axes.ravel(),
+        [air.cloud, 1 / air.haze_m, softness_m],
+    ]
     return np.concatenate(rows).astype(np.float32)
 
 
@@ -116,7 +125,12 @@ def _bilinear(image, start, side, u, v):  # type: ignore[no-untyped-def]
     mask = side - 1
     x0, y0 = int(floor_x) & mask, int(floor_y) & mask
     x1, y1 = (x0 + 1) & mask, (y0 + 1) & mask
-    a, b, c, d = image[start + y0 * side + x0], image[start + y0 * side + x1], image[start + y1 * side + x0], image[start + y1 * side + x1]
+    a, b, c, d = (
+        image[start + y0 * side + x0],
+        image[start + y0 * side + x1],
+        image[start + y1 * side + x0],
+        image[start + y1 * side + x1],
+    )
     wa, wb, wc, wd = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
     return (
         a[0] * wa + b[0] * wb + c[0] * wc + d[0] * wd,
@@ -211,7 +225,7 @@ def _colour(row, mips, shadow, occlusion, grain, air, x, y, z, dx, dy, dz, dista
     dv = (row[10] * tx + row[11] * ty + row[12] * tz) * stretch
     r, g, b = _texture(mips, u, v, du, dv, max(pixel_m * density, 1e-5), max(pixel_m * density / facing, 1e-5))
     stain, _, _ = _bilinear(grain, 0, SIZE_PX, (x + 0.6 * z) / _MACRO_M, (y + 0.8 * z) / _MACRO_M)
-    stain = np.float32(1 + 0.07 * stain)
+    stain = np.float32(1 + 0.07 * stain * np.exp(-distance / 25))  # far off, one would see it repeat
     r, g, b = r * row[3] * stain, g * row[4] * stain, b * row[5] * stain
 
     direct = max(nx * air[0] + ny * air[1] + nz * air[2], 0.0)
@@ -226,7 +240,7 @@ def _colour(row, mips, shadow, occlusion, grain, air, x, y, z, dx, dy, dz, dista
     else:
         sky *= 1 - 0.40 * np.exp(-max(z, 0.0) / 0.22)
     # Bounced light from the ground reaches what faces down or stands upright.
-    bounce = np.float32(0.10 * (1 - nz))
+    bounce = np.float32(0.16 * (1 - nz))
     glow = row[20]
     lr = air[3] * (direct + bounce) + air[6] * sky
     lg = air[4] * (direct + bounce) + air[7] * sky
@@ -259,7 +273,11 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
         for j in range(W):
             total = np.zeros(3, np.float32)
             whole = nearest[2 * i, 2 * j]
-            same = nearest[2 * i, 2 * j + 1] == whole and nearest[2 * i + 1, 2 * j] == whole and nearest[2 * i + 1, 2 * j + 1] == whole
+            same = (
+                nearest[2 * i, 2 * j + 1] == whole
+                and nearest[2 * i + 1, 2 * j] == whole
+                and nearest[2 * i + 1, 2 * j + 1] == whole
+            )
             samples = 1 if same else 4
             jitter = (52.9829189 * ((0.06711056 * j + 0.00583715 * i) % 1.0)) % 1.0 - 0.5
             depth = np.float32(np.inf)
@@ -294,7 +312,10 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
                     kind = texture[face] if face >= 0 else texture[-1]
                     if photo.shape[0] and face == GROUND:
                         lit = _lit(shadow, air, x, y, z + 0.03, jitter)
-                        column, line = int((x + _AO_REACH_M) * (_AO_PX / (2 * _AO_REACH_M))), int((y + _AO_REACH_M) * (_AO_PX / (2 * _AO_REACH_M)))
+                        column, line = (
+                            int((x + _AO_REACH_M) * (_AO_PX / (2 * _AO_REACH_M))),
+                            int((y + _AO_REACH_M) * (_AO_PX / (2 * _AO_REACH_M))),
+                        )
                         open_sky = np.float32(1)
                         if 0 <= column < _AO_PX and 0 <= line < _AO_PX:
                             open_sky -= occlusion[line, column]
@@ -302,7 +323,23 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
                         dark = (share * lit + air[7] * open_sky) / (share + air[7])
                         r, g, b = photo[i, j, 0] * dark, photo[i, j, 1] * dark, photo[i, j, 2] * dark
                     else:
-                        r, g, b = _colour(row, mips[kind], shadow, occlusion, grain, air, x, y, z, ux, uy, uz, here * length, here / focal_px, jitter)
+                        r, g, b = _colour(
+                            row,
+                            mips[kind],
+                            shadow,
+                            occlusion,
+                            grain,
+                            air,
+                            x,
+                            y,
+                            z,
+                            ux,
+                            uy,
+                            uz,
+                            here * length,
+                            here / focal_px,
+                            jitter,
+                        )
                 total[0] += r
                 total[1] += g
                 total[2] += b

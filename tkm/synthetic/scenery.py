@@ -120,7 +120,14 @@ def _view(camera: Camera) -> View:
 
 
 def _draw(
-    solids: Solids, place: Place, light: Light, view: View, position_m: Double, photo: Image | None, frame_px: tuple[int, int], rng: np.random.Generator
+    solids: Solids,
+    place: Place,
+    light: Light,
+    view: View,
+    position_m: Double,
+    photo: Image | None,
+    frame_px: tuple[int, int],
+    rng: np.random.Generator,
 ) -> Float:
     """The wall picture; see Scenery."""
     H, W = view.height_px, view.width_px
@@ -143,7 +150,9 @@ def _draw(
     wall = np.empty((H, W, 4), np.float32)
     clouds = np.repeat(grain.of(1.6).reshape(-1, 1), 3, axis=1)
     back = np.zeros((0, 0, 3), np.float32) if photo is None else _photo(photo, view, frame_px)
-    scene_shading.shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, clouds, air, view.intrinsic[0, 0], back, wall)
+    scene_shading.shade(
+        nearest, nearness, rays, faces, texture, mips, shadow, occlusion, clouds, air, view.intrinsic[0, 0], back, wall
+    )
     return wall
 
 
@@ -210,7 +219,9 @@ def _look(wall, to_wall, rays, position_m, is_photo, colour, depth_m, ground_m):
             fu, fv = np.float32(u - left), np.float32(v - top)
             a, b, c, d = (1 - fu) * (1 - fv), fu * (1 - fv), (1 - fu) * fv, fu * fv
             for k in range(3):
-                colour[i, j, k] = wall[top, left, k] * a + wall[top, right, k] * b + wall[bottom, left, k] * c + wall[bottom, right, k] * d
+                colour[i, j, k] = (
+                    wall[top, left, k] * a + wall[top, right, k] * b + wall[bottom, left, k] * c + wall[bottom, right, k] * d
+                )
             # Depths are not mixed: between a near and a far thing there is nothing.
             depth = wall[bottom if fv > 0.5 else top, right if fu > 0.5 else left, 3]
             down = -(rays[2, 0] * x + rays[2, 1] * y + rays[2, 2])

@@ -124,15 +124,17 @@ def box(low_m: Sequence[float], high_m: Sequence[float], finish: Finish, start: 
     return joined([sheet(side, finish, start=start + 0.37 * number) for number, side in enumerate(sides)])
 
 
-def post(radius_m: float, low_m: float, high_m: float, finish: Finish, top_radius_m: float | None = None, sides: int = 20) -> Solids:
+def post(
+    radius_m: float, low_m: float, high_m: float, finish: Finish, top_radius_m: float | None = None, sides: int = 20
+) -> Solids:
     """A round post on the z axis with two lids, narrowing or widening to `top_radius_m`."""
     top_m = radius_m if top_radius_m is None else top_radius_m
     angle = np.linspace(0, 2 * np.pi, sides + 1)
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     low = np.column_stack([ring * radius_m, np.full(sides + 1, low_m)])
     high = np.column_stack([ring * top_m, np.full(sides + 1, high_m)])
-    wall = [sheet([low[i], low[i + 1], high[i + 1], high[i]], finish, start=i * 2 * np.pi / sides * radius_m) for i in range(sides)]
-    mantle = joined(wall)
+    mantle = joined([sheet([low[i], low[i + 1], high[i + 1], high[i]], finish) for i in range(sides)])
+    mantle.across[:, 0, 3] += np.repeat(angle[:-1], 2) * radius_m  # the texture goes on around it
     F = len(mantle.glow)
     mantle = replace(mantle, centre_m=np.zeros((F, 3)), axis=np.tile([0.0, 0.0, 1.0], (F, 1)))
     return joined([mantle, sheet(high[:-1], finish), sheet(low[-2::-1], finish)])
@@ -167,7 +169,9 @@ def foliage(
     hue = 1 + rng.normal(0, 0.10, (leaves, 3)) * [1.4, 0.6, 1.0]
     solids = _solids(corners + np.asarray(centre_m), Finish(), np.zeros((leaves, 2, 4)))
     middle_of_all = np.asarray(centre_m) - [0, 0, 0.3 * radii_m[2]]
-    return replace(solids, tint=np.clip(np.asarray(tint) * shade[:, None] * hue, 0.005, 0.9), centre_m=np.tile(middle_of_all, (leaves, 1)))
+    return replace(
+        solids, tint=np.clip(np.asarray(tint) * shade[:, None] * hue, 0.005, 0.9), centre_m=np.tile(middle_of_all, (leaves, 1))
+    )
 
 
 def _solids(corners_m: Double, finish: Finish, across: Double) -> Solids:

@@ -208,7 +208,13 @@ def _picture(side: int, rng: np.random.Generator) -> np.ndarray:
     if kind != 2:
         for line in range(int(rng.integers(1, 5))):
             top = side * 0.6 + line * side * 0.08
-            cv2.line(image, (12, int(top)), (int(rng.uniform(40, side - 12)), int(top)), (20, 20, 20) if high.sum() > 350 else (240, 240, 240), 3)
+            cv2.line(
+                image,
+                (12, int(top)),
+                (int(rng.uniform(40, side - 12)), int(top)),
+                (20, 20, 20) if high.sum() > 350 else (240, 240, 240),
+                3,
+            )
     frame = tuple(int(c) for c in rng.choice([[245] * 3, [25] * 3, [120, 90, 60]]))
     cv2.rectangle(image, (0, 0), (side - 1, side - 1), frame, 7)
     return image
