@@ -104,10 +104,10 @@ def place_clutter(
     solids: list[Solids] = []
     for number in range(count):
         before = len(taken) > 0 and (number == 0 or rng.random() < _BEFORE)
-        piece = pieces[rng.integers(len(pieces))](rng)
+        piece = pieces[int(rng.integers(len(pieces)))](rng)
         for attempt in range(_TRIES):
             if attempt % 10 == 9:
-                piece = pieces[rng.integers(len(pieces))](rng)
+                piece = pieces[int(rng.integers(len(pieces)))](rng)
             if before and attempt < _TRIES * 3 // 4:
                 whose = taken[rng.integers(len(taken))]
                 xy_m = camera_m[:2] + (whose - camera_m[:2]) * rng.uniform(0.3, 0.85) + rng.normal(0, 0.1, 2)

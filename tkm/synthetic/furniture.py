@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -265,7 +266,7 @@ def sofa(rng: np.random.Generator) -> Piece:
         box((x - 0.16, -0.4, 0.08), (x, 0.4, 0.58), cloth),
     ]
     edges = np.linspace(-x + 0.17, x - 0.17, 2 if x < 0.5 else 3)
-    parts += [box((a + 0.01, -0.38, 0.32), (b - 0.01, 0.22, 0.45), cloth) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts += [box((a + 0.01, -0.38, 0.32), (b - 0.01, 0.22, 0.45), cloth) for a, b in pairwise(edges)]
     cushion = Finish(Texture.FABRIC, colour(rng))
     parts.append(
         placed(box((-0.2, -0.06, 0), (0.2, 0.06, 0.36), cushion), (float(rng.uniform(-x + 0.4, x - 0.4)), 0.12, 0.45), 0.2)
@@ -315,7 +316,7 @@ def car(rng: np.random.Generator) -> Piece:
     parts += [box((x - 0.03, -0.742, 0.92), (x + 0.03, 0.742, 1.40), paint) for x in (0.15, tail - 0.2)]
     # The windscreen and the rear window lie on the cabin's slopes.
     screen = np.array([(-1.12, -0.66, 0.94), (-1.12, 0.66, 0.94), (-0.57, 0.62, 1.385), (-0.57, -0.62, 1.385)])[::-1]
-    parts.append(sheet(screen + [-0.012, 0, 0.012], glass))
+    parts.append(sheet(screen + np.array([-0.012, 0, 0.012]), glass))
     for x in (-1.3, 1.3):
         wheel = post(0.32, -0.88, 0.88, rubber, sides=18)
         hub = joined([post(0.19, -0.885, 0.885, Finish(tint=(0.45, 0.45, 0.47), gloss=0.3), sides=12)])

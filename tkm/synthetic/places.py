@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,7 +46,8 @@ def plan_place(taken_m: Double, light: Light, rng: np.random.Generator) -> Place
     Args: taken_m, (N, 2) float64 places on the ground that walls must keep behind or beside: people's paths and the camera.
     """
     sunny = light.hardness >= 0.6
-    kind = rng.choice([_street, _park]) if sunny else rng.choice([_room, _hall, _street, _park], p=[0.35, 0.3, 0.2, 0.15])
+    kinds = (_room, _hall, _street, _park)
+    kind = kinds[int(rng.choice(4, p=(0, 0, 0.6, 0.4) if sunny else (0.35, 0.3, 0.2, 0.15)))]
     yaw = float(np.radians(rng.uniform(-25, 25) if kind in (_room, _hall) else rng.uniform(-14, 14)))
     cos, sin = np.cos(yaw), np.sin(yaw)
     own = taken_m @ np.array([[cos, -sin], [sin, cos]])
@@ -144,7 +146,7 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     height = rng.uniform(2.75, 3.5)
     paint = Finish(Texture.PLAIN, tuple(np.clip(rng.uniform(0.45, 0.72) * np.exp(rng.normal(0, 0.10, 3)), 0, 0.8)))
     accent = (
-        Finish(Texture.PLAIN, colour(rng, 0.5)),
+        Finish(Texture.PLAIN, colour(rng, 0.35)),
         Finish(Texture.BRICK, (0.32, 0.15, 0.10)),
         Finish(Texture.BRICK, (0.6, 0.58, 0.55)),
         Finish(Texture.PLANKS, wood(rng)),
@@ -202,7 +204,7 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     if rng.random() < 0.4:
         x, y, wide, deep = rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0.9, 1.6), rng.uniform(0.7, 1.2)
         parts.append(_patch(x - wide, y - deep, x + wide, y + deep, Finish(Texture.CARPET, colour(rng, 0.4))))
-    free = walls + [[0.9, 0.9], [-0.9, -1.2]]
+    free = walls + np.array([[0.9, 0.9], [-0.9, -1.2]])
     return Place(_turned(parts, yaw), floors[rng.integers(len(floors))], _indoor_air(light), f.INDOOR, yaw, free)
 
 
@@ -278,7 +280,7 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
             _indoor_air(light),
             f.HALL,
             yaw,
-            walls + [[0.8, 0.8], [-0.8, -0.8]],
+            walls + np.array([[0.8, 0.8], [-0.8, -0.8]]),
         )
     parts += [
         unshadowing(
@@ -314,7 +316,12 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
         Finish(Texture.PLANKS, wood(rng), gloss=0.12),
     )
     return Place(
-        _turned(parts, yaw), floors[rng.integers(3)], _indoor_air(light), f.HALL, yaw, walls + [[0.9, 0.9], [-0.9, -1.0]]
+        _turned(parts, yaw),
+        floors[rng.integers(3)],
+        _indoor_air(light),
+        f.HALL,
+        yaw,
+        walls + np.array([[0.9, 0.9], [-0.9, -1.0]]),
     )
 
 
@@ -382,7 +389,7 @@ def _house(wide: float, floors: int, rng: np.random.Generator) -> list[Solids]:
             letter = rng.uniform(0.08, 0.2)
             parts.append(_panel(x, x + letter, 2.64, rng.uniform(2.78, 2.88), -0.23, name))
             x += letter + 0.06
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges):
             if rng.random() < 0.5:
                 parts.append(picture((a + 0.3, -0.035, 0.8), (b - a) * 0.5, 1.0, rng))
         if rng.random() < 0.5:
@@ -409,6 +416,8 @@ def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.
         else:
             parts.append(placed(f.tree(rng).solids, (x + wide / 2, back + 3, 0)))
         x += wide
+    # Through gaps one sees other houses, not the horizon.
+    parts += [placed(joined(_house(12.0, int(rng.integers(2, 5)), rng)), (x, back + 16, 0.0)) for x in np.arange(-48.0, 48.0, 12.0)]
     slabs = Finish(Texture.PAVING, tuple(rng.uniform(0.25, 0.42) * np.array([1.0, 0.97, 0.92])))
     ground = slabs if square else Finish(Texture.ASPHALT, tuple(rng.uniform(0.08, 0.18) * np.array([1.0, 1.0, 1.02])))
     if square:
@@ -437,7 +446,7 @@ def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.
     return Place(_turned(parts, yaw), ground, _outdoor_air(light, rng), f.STREET, yaw, free)
 
 
-def _park(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Generator) -> Place:
+def _park(_low: Double, high: Double, light: Light, yaw: float, rng: np.random.Generator) -> Place:
     """A lawn with paths, trees, hedges, and hills behind."""
     back = max(high[1] + 1.5, rng.uniform(4, 8))
     parts: list[Solids] = []
@@ -467,7 +476,7 @@ def _park(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     for distance, height in ((70, 7), (110, 14)):
         x = np.linspace(-150, 150, 41)
         ridge = height * (1 + 0.35 * np.sin(x * 0.05 + rng.uniform(0, 6)) + 0.15 * np.sin(x * 0.17 + rng.uniform(0, 6)))
-        wooded = Finish(Texture.HEDGE, f.green(rng))
+        wooded = Finish(tint=f.green(rng))  # leaves would show as dots
         strips = [
             sheet(
                 [(x[i], distance, 0), (x[i + 1], distance, 0), (x[i + 1], distance, ridge[i + 1]), (x[i], distance, ridge[i])],

@@ -6,6 +6,7 @@ Shape legend: F triangles, S side of a map in pixels, K textures.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numba
@@ -44,10 +45,10 @@ class Air:
 
 def mip_maps(kinds: tuple[Texture, ...], grain: Grain, rng: np.random.Generator) -> Float:
     """(K, texels of all levels, 3): each texture at full size, then halved and halved again."""
-    level = texture_images(kinds, grain, rng)
+    level: Float = texture_images(kinds, grain, rng)
     levels = [level.reshape(len(kinds), -1, 3)]
     while level.shape[1] > 1:
-        level = (level[:, ::2, ::2] + level[:, 1::2, ::2] + level[:, ::2, 1::2] + level[:, 1::2, 1::2]) / 4
+        level = (level[:, ::2, ::2] + level[:, 1::2, ::2] + level[:, ::2, 1::2] + level[:, 1::2, 1::2]) * np.float32(0.25)
         levels.append(level.reshape(len(kinds), -1, 3))
     return np.concatenate(levels, axis=1)
 
@@ -55,7 +56,7 @@ def mip_maps(kinds: tuple[Texture, ...], grain: Grain, rng: np.random.Generator)
 def shadow_map(solids: Solids, light: Light) -> tuple[Double, Float]:
     """How high towards the lamp the highest surface is.
 
-    Returns: (3, 3) axes of the map, of which the last is towards the lamp, and (S, S) metres along it, -inf where there is nothing.
+    Returns: (3, 3) axes of the map, the last of them towards the lamp, and (S, S) metres along it, -inf where there is nothing.
     """
     towards = light.towards.astype(np.float64)
     side = np.cross(towards, [1.0, 0.0, 0.0])
@@ -103,7 +104,7 @@ def surfaces(solids: Solids, kinds: tuple[Texture, ...]) -> tuple[Float, NDArray
 
 def air_values(air: Air, light: Light, position_m: Double, shadow_axes: Double, softness_m: float) -> Float:
     """All numbers of the surroundings as one array, in the order that `shade` reads them."""
-    rows = [
+    rows: list[Any] = [
         light.towards,
         light.colour,
         light.ambient,
@@ -117,7 +118,7 @@ def air_values(air: Air, light: Light, position_m: Double, shadow_axes: Double, 
 
 
 @numba.njit(inline="always")
-def _bilinear(image, start, side, u, v):  # type: ignore[no-untyped-def]
+def _bilinear(image, start, side, u, v):
     """Place (u, v) in periods, of a square image that repeats, within a flat list of texels."""
     x, y = u * side - 0.5, v * side - 0.5
     floor_x, floor_y = np.floor(x), np.floor(y)
@@ -140,7 +141,7 @@ def _bilinear(image, start, side, u, v):  # type: ignore[no-untyped-def]
 
 
 @numba.njit
-def _texture(mips, u, v, du, dv, minor, major):  # type: ignore[no-untyped-def]
+def _texture(mips, u, v, du, dv, minor, major):
     """The mean of a texture over a footprint: (du, dv) is its longer half, in periods, minor and major its widths."""
     taps = min(max(int(np.ceil(major / minor)), 1), 6)
     lod = np.log2(max(major / taps, minor) * SIZE_PX)
@@ -160,7 +161,7 @@ def _texture(mips, u, v, du, dv, minor, major):  # type: ignore[no-untyped-def]
 
 
 @numba.njit
-def _lit(shadow, air, x, y, z, jitter):  # type: ignore[no-untyped-def]
+def _lit(shadow, air, x, y, z, jitter):
     """Share of a place's view of the lamp that nothing hides."""
     scale = _SHADOW_PX / (2 * _SHADOW_REACH_M)
     a = (air[18] * x + air[19] * y + air[20] * z + _SHADOW_REACH_M) * scale
@@ -178,7 +179,7 @@ def _lit(shadow, air, x, y, z, jitter):  # type: ignore[no-untyped-def]
 
 
 @numba.njit
-def _sky(air, grain, dx, dy, dz):  # type: ignore[no-untyped-def]
+def _sky(air, grain, dx, dy, dz):
     """The sky in a direction of the world, unit length; below the horizon it goes on as the horizon's haze."""
     up = max(dz, 0.0)
     t = np.float32(1 - (1 - up) ** 4.0)
@@ -202,7 +203,7 @@ def _sky(air, grain, dx, dy, dz):  # type: ignore[no-untyped-def]
 
 
 @numba.njit
-def _colour(row, mips, shadow, occlusion, grain, air, x, y, z, dx, dy, dz, distance, pixel_m, jitter):  # type: ignore[no-untyped-def]
+def _colour(row, mips, shadow, occlusion, grain, air, x, y, z, dx, dy, dz, distance, pixel_m, jitter):
     """The light from a place of a surface (a row of `surfaces`) towards the camera. (dx, dy, dz) is the view's direction."""
     nx, ny, nz = row[0], row[1], row[2]
     if row[23] > 0:
@@ -260,12 +261,13 @@ def _colour(row, mips, shadow, occlusion, grain, air, x, y, z, dx, dy, dz, dista
 
 
 @numba.njit
-def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grain, air, focal_px, photo, out):  # type: ignore[no-untyped-def]
+def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grain, air, focal_px, photo, out):
     """Colour of each pixel from 2 x 2 samples of the nearest triangle.
 
     Args: nearest (2H, 2W) int32, triangle, SKY or GROUND; the last row of `faces` is the ground's. nearness, (2H, 2W) float32.
-        rays, (3, 3): of pixel (x, y) is rays @ (x, y, 1), 1 long along the camera's axis. faces, texture, from `surfaces`. mips, (K,
-        texels, 3). shadow, occlusion, maps. grain, (texels, 3) smooth noise. air, from `air_values`. photo, (H, W, 3), or (0, 0, 3).
+        rays, (3, 3): of pixel (x, y) is rays @ (x, y, 1), 1 long along the camera's axis. faces, texture, from `surfaces`. mips,
+        (K, texels, 3). shadow, occlusion, maps. grain, (texels, 3) smooth noise. air, from `air_values`. photo, (H, W, 3), or
+        (0, 0, 3) where there is none.
         out, (H, W, 4) float32, filled in: colour, and depth in metres, 0 for ground, infinite for sky.
     """
     H, W = out.shape[:2]

@@ -1,8 +1,8 @@
 """What is around people, frame after frame.
 
-The scene is drawn once, as the camera sees it from its place, a little wider than any frame (the wall picture). Each frame is that
-picture under a homography, which is exact, as cameras only turn and zoom. So a scene may be rich and its edges smooth, while a frame
-costs a few milliseconds.
+The scene is drawn once, as the camera sees it from its place, a little wider than any frame (the wall picture). Each frame is
+that picture under a homography, which is exact, as cameras only turn and zoom. So a scene may be rich and its edges smooth,
+while a frame costs a few milliseconds.
 Shape legend: T frames, P people, H and W of the frame.
 """
 
@@ -81,7 +81,9 @@ def plan_scenery(
         camera: at one place throughout; it may turn and zoom.
         ground_m: (P, T, 2) float64, where people's feet are, which nothing comes near; NaN where there is nobody.
         seats: what people sit on.
+        light: shades the place, but not the photo.
         photo: (H', W', 3) uint8 sRGB, taken for everything but clutter and seats, or None.
+        rng: decides all else.
     Raises: ValueError if the camera leaves its place.
     """
     if not (camera.position_m == camera.position_m[0]).all():
@@ -157,7 +159,7 @@ def _draw(
 
 
 @numba.njit
-def _empty(rays, height_m, H, W):  # type: ignore[no-untyped-def]
+def _empty(rays, height_m, H, W):
     """Nearness and nearest, 2 x 2 samples a pixel, of nothing but ground and sky."""
     nearness = np.zeros((2 * H, 2 * W), np.float32)
     nearest = np.full((2 * H, 2 * W), scene_shading.SKY, np.int32)
@@ -178,7 +180,7 @@ def _photo(photo: Image, view: View, frame_px: tuple[int, int]) -> Float:
     size = int(np.ceil(photo.shape[1] * scale)), int(np.ceil(photo.shape[0] * scale))
     scaled = cv2.resize(photo, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     # The photo's middle lies where the view's axis meets the wall.
-    left, top = (int(round(view.intrinsic[axis, 2] - size[axis] / 2)) for axis in (0, 1))
+    left, top = (round(view.intrinsic[axis, 2] - size[axis] / 2) for axis in (0, 1))
     right, bottom = view.width_px - left - size[0], view.height_px - top - size[1]
     scaled = scaled[max(-top, 0) : size[1] - max(-bottom, 0), max(-left, 0) : size[0] - max(-right, 0)]
     whole = cv2.copyMakeBorder(scaled, max(top, 0), max(bottom, 0), max(left, 0), max(right, 0), cv2.BORDER_REFLECT)
@@ -197,7 +199,7 @@ def _plate(camera: Camera, t: int, view: View, wall: Float, is_photo: bool) -> P
 
 
 @numba.njit(fastmath={"nsz", "arcp", "contract", "reassoc"})
-def _look(wall, to_wall, rays, position_m, is_photo, colour, depth_m, ground_m):  # type: ignore[no-untyped-def]
+def _look(wall, to_wall, rays, position_m, is_photo, colour, depth_m, ground_m):
     """Fill in a plate from the wall picture.
 
     Args: to_wall, (3, 3) homography from pixels to the wall picture's. rays, (3, 3): of pixel (x, y) is rays @ (x, y, 1).

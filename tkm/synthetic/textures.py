@@ -1,6 +1,7 @@
 """Surfaces of scenes as images that repeat: planks, tiles, asphalt, grass, posters.
 
-All have mean 1 over the image (but PICTURES and BOOKS, which have colours of their own): a surface's colour is its tint. Linear light.
+All have mean 1 over the image, so that a surface's colour is its tint; PICTURES and BOOKS have colours of their own.
+Linear light.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ PERIOD_M = {
 
 
 class Grain:
-    """Noise that repeats, of standard deviation 1, from one field of random waves: `of(power)` is smoother the higher the power."""
+    """Noise that repeats, of standard deviation 1, from one field of random waves."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._waves = np.fft.rfft2(rng.normal(size=(SIZE_PX, SIZE_PX)).astype(np.float32))
@@ -54,7 +55,8 @@ class Grain:
         self._y, self._x = y, x
 
     def of(self, power: float, stretch: float = 1.0, turn: int = 0) -> Float:
-        """(SIZE_PX, SIZE_PX) float32. Stretch > 1 draws it out along x. Turns give fields that do not look alike."""
+        """(SIZE_PX, SIZE_PX) float32, smoother the higher the power. Stretch > 1 draws it out along x; turns give fields that do not
+        look alike."""
         radius = np.hypot(self._y, self._x * stretch)
         radius[0, 0] = np.inf
         field = np.fft.irfft2(self._waves * radius**-power, (SIZE_PX, SIZE_PX))
@@ -91,7 +93,7 @@ def _cells(rows: int, columns: int, offset: float, gap_px: float, rng: np.random
     return inside.astype(np.float32), one[row, column], two[row, column]
 
 
-def _plain(grain: Grain, rng: np.random.Generator) -> Float:
+def _plain(grain: Grain, _rng: np.random.Generator) -> Float:
     return 1 + 0.018 * grain.of(1.7) + 0.012 * grain.of(0.6, turn=3)
 
 
@@ -102,7 +104,7 @@ def _planks(grain: Grain, rng: np.random.Generator) -> Float:
     return tone[..., None] * (1 + np.stack([0.03 * two, 0 * two, -0.05 * two], axis=-1))
 
 
-def _wood(grain: Grain, rng: np.random.Generator) -> Float:
+def _wood(grain: Grain, _rng: np.random.Generator) -> Float:
     rings = np.sin(4 * grain.of(2.0, stretch=9) + np.linspace(0, 10 * np.pi, SIZE_PX, endpoint=False, dtype=np.float32)[:, None])
     return 1 + 0.06 * rings + 0.08 * grain.of(0.9, stretch=16, turn=1)
 
@@ -123,7 +125,7 @@ def _carpet(grain: Grain, rng: np.random.Generator) -> Float:
     return 1 + 0.13 * grain.of(0.2) + 0.05 * grain.of(1.5, turn=1) + rng.choice([0.0, 0.06, 0.15]) * np.clip(3 * ornament, -1, 1)
 
 
-def _asphalt(grain: Grain, rng: np.random.Generator) -> Float:
+def _asphalt(grain: Grain, _rng: np.random.Generator) -> Float:
     crack = np.exp(-((grain.of(1.9, turn=2) / 0.012) ** 2)) * (grain.of(1.8, turn=5) > 0.6)
     return (1 + 0.16 * grain.of(0.15) + 0.07 * grain.of(1.5, turn=1)) * (1 - 0.35 * crack)
 
@@ -136,7 +138,7 @@ def _paving(grain: Grain, rng: np.random.Generator) -> Float:
     return tone[..., None] * (1 + np.stack([0.04 * two, 0.01 * two, -0.05 * two], axis=-1))
 
 
-def _grass(grain: Grain, rng: np.random.Generator) -> Float:
+def _grass(grain: Grain, _rng: np.random.Generator) -> Float:
     fine, mid, wide = grain.of(0.4), grain.of(1.0, turn=1), grain.of(1.8, turn=2)
     tone = np.exp(0.30 * fine + 0.20 * mid + 0.12 * wide)
     dry = np.clip(0.35 * wide + 0.25 * mid, -0.6, 0.8)
@@ -157,7 +159,7 @@ def _concrete(grain: Grain, rng: np.random.Generator) -> Float:
     return (1 + 0.04 * one + 0.05 * grain.of(1.6) + 0.05 * streaks + 0.03 * grain.of(0.3, turn=4)) * (0.7 + 0.3 * inside)
 
 
-def _fabric(grain: Grain, rng: np.random.Generator) -> Float:
+def _fabric(grain: Grain, _rng: np.random.Generator) -> Float:
     y, x = np.mgrid[:SIZE_PX, :SIZE_PX].astype(np.float32) * (2 * np.pi / SIZE_PX)
     return 1 + 0.06 * np.sin(60 * x) * np.sin(60 * y) + 0.05 * grain.of(1.2) + 0.06 * grain.of(0.2, turn=1)
 
@@ -169,17 +171,17 @@ def _curtain(grain: Grain, rng: np.random.Generator) -> Float:
     return (0.62 + 0.42 * folds[None] * np.abs(folds[None]) ** 0.3 + 0.03 * grain.of(0.9, stretch=0.1)).astype(np.float32)
 
 
-def _corrugated(grain: Grain, rng: np.random.Generator) -> Float:
+def _corrugated(grain: Grain, _rng: np.random.Generator) -> Float:
     y = np.linspace(0, 2 * np.pi, SIZE_PX, endpoint=False, dtype=np.float32)[:, None]
     return 1 + 0.22 * np.sin(14 * y) + 0.05 * grain.of(1.4)
 
 
-def _hedge(grain: Grain, rng: np.random.Generator) -> Float:
+def _hedge(grain: Grain, _rng: np.random.Generator) -> Float:
     tone = np.exp(0.45 * grain.of(0.8) + 0.2 * grain.of(1.5, turn=1))
     return tone[..., None] * (1 + np.stack([0.12, 0.02, 0.05], axis=-1) * grain.of(0.9, turn=2)[..., None])
 
 
-def _pictures(grain: Grain, rng: np.random.Generator) -> Float:
+def _pictures(_grain: Grain, rng: np.random.Generator) -> Float:
     side = SIZE_PX // PICTURES_SIDE
     sheet = np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8)
     for row in range(PICTURES_SIDE):
@@ -220,7 +222,7 @@ def _picture(side: int, rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def _books(grain: Grain, rng: np.random.Generator) -> Float:
+def _books(_grain: Grain, rng: np.random.Generator) -> Float:
     image = np.full((SIZE_PX, SIZE_PX, 3), 0.02, np.float32)
     shelf = SIZE_PX // 4
     for row in range(4):
