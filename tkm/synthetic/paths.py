@@ -1,0 +1,54 @@
+"""Smooth paths on the ground, and where who follows them looks.
+
+Shape legend: D moments, evenly spaced, N waypoints.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tkm.synthetic.body import Double
+from tkm.synthetic.gait import Course, usual_steps_hz
+from tkm.synthetic.limbs import Build
+from tkm.synthetic.manner import Manner
+from tkm.synthetic.rotations import heading_of
+
+_CORNER_S = 0.45  # over which a corner is rounded, or a stop is made
+_TURN_S = 0.5
+
+
+def smooth(values: Double, window: int) -> Double:
+    """(D, C) values averaged over `window` moments, three times: what is constant for long stays so, and kinks are rounded."""
+    kernel = np.ones(1)
+    for _ in range(3):
+        kernel = np.convolve(kernel, np.full(max(window // 3, 1), 1 / max(window // 3, 1)))
+    before, after = len(kernel) // 2, len(kernel) - 1 - len(kernel) // 2
+    padded = np.pad(values, ((before, after), (0, 0)), mode="reflect", reflect_type="odd")
+    return np.stack([np.convolve(column, kernel, mode="valid") for column in padded.T], axis=-1)
+
+
+def path_through(waypoints_s: Double, waypoints_m: Double, seconds: Double) -> Double:
+    """(D, 2) path through (N, 2) waypoints at (N,) moments, corners rounded; beyond the ends as at the ends."""
+    straight = np.stack([np.interp(seconds, waypoints_s, column) for column in waypoints_m.T], axis=-1)
+    return smooth(straight, round(2 * _CORNER_S / (seconds[1] - seconds[0])))
+
+
+def follow(
+    build: Build, manner: Manner, seconds: Double, path_m: Double, running: Double, facing_rad: Double, standing: Double
+) -> Course:
+    """The course along a path: who moves looks ahead, and who stands (`standing`, (D,) bool) to `facing_rad`, (D,)."""
+    step_s = seconds[1] - seconds[0]
+    velocity = np.gradient(path_m, seconds, axis=0)
+    speed = np.linalg.norm(velocity, axis=1)
+    known = (speed > 0.2) & ~standing
+    wanted = np.where(known, heading_of(velocity), facing_rad)
+    fixed = np.flatnonzero(known | standing)
+    if len(fixed) == 0:
+        fixed = np.arange(len(seconds))
+    wanted = np.interp(np.arange(len(seconds)), fixed, np.unwrap(wanted[fixed]))
+    heading = smooth(wanted[:, None], round(2 * _TURN_S / step_s))[:, 0]
+    turning = np.abs(np.gradient(heading, seconds))
+    turning[turning < 0.05] = 0
+    steps_hz = usual_steps_hz(build.leg_m, manner, speed, turning, running)
+    zero, one = np.zeros(len(seconds)), np.ones(len(seconds))
+    return Course(seconds, path_m, heading, steps_hz, running, zero, one)
