@@ -82,7 +82,7 @@ def stand(build: Build, manner: Manner, seconds: Double, gesture: str, shift: Dr
             place_m = (-0.15 * shoulder_m[0], -build.front_m - 0.05 - over_m, 0.56 * shoulder_m[2] + over_m)
             rows += postures(len(seconds), **_reached(arm, name, place_m, (1.0, 0.2, -0.6)))
         elif gesture == "behind":
-            rows += postures(len(seconds), **_reached(arm, name, (0.25 * shoulder_m[0], build.back_m + 0.06, 0.0), (1.0, 0.6, 0.1)))
+            rows += postures(len(seconds), **_reached(arm, name, (0.3 * shoulder_m[0], build.back_m + 0.05, 0.12 * shoulder_m[2]), (1.0, 0.6, 0.1)))
         elif gesture == "phone" and not free:
             place_m = (0.35 * shoulder_m[0], -build.front_m - 0.16, 0.72 * shoulder_m[2])
             rows += postures(len(seconds), head_pitch=0.35, head_yaw=-0.45 * look, **_reached(arm, name, place_m, (0.7, 0.2, -1.0)))
@@ -115,7 +115,7 @@ def sit(build: Build, manner: Manner, seconds: Double, seat: Seat, shift: Drift,
         head_yaw=0.5 * look, spine_yaw=0.12 * look, spine_roll=0.04 * shift.at(seconds), head_pitch=manner.nod_rad,
     )  # fmt: skip
     for arm, side in zip(build.arms, SIDES, strict=True):
-        place_m = (1.15 * build.hips_m, -thigh_m * (0.62 + 0.08 * manner.handed * arm.side), 0.09 + 0.3 * build.seat_m)
+        place_m = (1.45 * build.hips_m, -thigh_m * (0.62 + 0.08 * manner.handed * arm.side), 0.09 + 0.3 * build.seat_m)
         rows += postures(len(seconds), **_reached(arm, side, place_m, (1.0, 0.5, -0.2)))
     return rows
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from tkm.synthetic.body import Double
-from tkm.synthetic.gait import Course, usual_steps_hz
+from tkm.synthetic.gait import GRAVITY, Course, usual_steps_hz
 from tkm.synthetic.limbs import Build
 from tkm.synthetic.manner import Manner
 from tkm.synthetic.rotations import heading_of
+from tkm.types import Bool
 
 _CORNER_S = 0.45  # over which a corner is rounded, or a stop is made
 _TURN_S = 0.5
@@ -33,10 +34,11 @@ def path_through(waypoints_s: Double, waypoints_m: Double, seconds: Double) -> D
     return smooth(straight, round(2 * _CORNER_S / (seconds[1] - seconds[0])))
 
 
-def follow(
-    build: Build, manner: Manner, seconds: Double, path_m: Double, running: Double, facing_rad: Double, standing: Double
-) -> Course:
-    """The course along a path: who moves looks ahead, and who stands (`standing`, (D,) bool) to `facing_rad`, (D,)."""
+def follow(build: Build, manner: Manner, seconds: Double, path_m: Double, facing_rad: Double, standing: Bool) -> Course:
+    """The course along a path: who moves looks ahead, and who stands (`standing`, (D,)) to `facing_rad`, (D,).
+
+    Whoever is faster than legs walk runs.
+    """
     step_s = seconds[1] - seconds[0]
     velocity = np.gradient(path_m, seconds, axis=0)
     speed = np.linalg.norm(velocity, axis=1)
@@ -49,6 +51,8 @@ def follow(
     heading = smooth(wanted[:, None], round(2 * _TURN_S / step_s))[:, 0]
     turning = np.abs(np.gradient(heading, seconds))
     turning[turning < 0.05] = 0
+    fast = np.clip((speed / np.sqrt(GRAVITY * build.leg_m) - 0.6) / 0.12, 0, 1)
+    running = np.clip(smooth(fast[:, None], round(0.4 / step_s))[:, 0], 0, 1)
     steps_hz = usual_steps_hz(build.leg_m, manner, speed, turning, running)
     zero, one = np.zeros(len(seconds)), np.ones(len(seconds))
     return Course(seconds, path_m, heading, steps_hz, running, zero, one)
