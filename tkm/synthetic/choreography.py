@@ -148,7 +148,7 @@ def _unit_of_one(cast: Cast, player: Player, person: int, name: str, halt: bool)
         if name == "sit":
             return (take_seat(cast, player, rng),)
         if name in ("walk", "run"):
-            return (walk_about(cast, player, rng, name, halt and cast.duration_s > 2),)
+            return (walk_about(cast, player, rng, name, halt and name == "walk" and cast.duration_s > 2),)
         return (stay(cast, player, rng, name),)
 
     return _Unit((person,), draw)
@@ -177,7 +177,8 @@ def _best(
     for _ in range(_TRIES):
         tracks = unit.draw(rng)
         bodies = [_bodies(cast, players[person], track) for person, track in zip(unit.people, tracks, strict=True)]
-        cost = sum(_out_of_view(cast.stage, own[0].places_m, track.leaves) for own, track in zip(bodies, tracks, strict=True))
+        cost = sum(_awkward(cast.seconds, track) for track in tracks)
+        cost += sum(_out_of_view(cast.stage, own[0].places_m, track.leaves) for own, track in zip(bodies, tracks, strict=True))
         for own in bodies:
             for body in own:
                 cost += sum(8 * apart(body.places_m, other.places_m, _distance_m(scenario.spacing_m, body, other)) for other in planned)
@@ -190,6 +191,16 @@ def _best(
     if best is None:
         raise AssertionError("a cost is a finite number")
     return best
+
+
+def _awkward(seconds: Double, track: Track) -> float:
+    """How sharply somebody turns while walking, who need not."""
+    if track.leaves:
+        return 0.0
+    velocity = np.gradient(track.path_m[::5], seconds[::5], axis=0)
+    moving = ~track.standing[::5] & (np.linalg.norm(velocity, axis=1) > 0.15)
+    turn = np.abs(np.diff(np.unwrap(np.arctan2(velocity[:, 1], velocity[:, 0])))) / (seconds[5] - seconds[0])
+    return float(np.mean(np.clip(turn[moving[1:] & moving[:-1]] - 2.0, 0, 5)) if moving.any() else 0.0)
 
 
 def _distance_m(spacing_m: float, one: _Planned, other: _Planned) -> float:

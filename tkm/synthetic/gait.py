@@ -22,6 +22,8 @@ GRAVITY = 9.81
 _DUTY = (0.62, 0.36)  # share of a stride that a foot is on the ground: walking, running
 _SLOWEST = 0.36  # steps in sqrt(leg / gravity): nobody takes steps slower than this
 
+_STEP_TURN_RAD = 0.9  # at most, in one step
+
 
 @dataclass(frozen=True)
 class Course:
@@ -57,8 +59,9 @@ def usual_steps_hz(leg_m: float, manner: Manner, speed_m_s: Double, turn_rad_s: 
     speed = (speed_m_s + 0.2 * leg_m * np.abs(turn_rad_s)) / unit_m_s
     walk = np.maximum(speed**0.58 / (1.13 * manner.stride), _SLOWEST)
     run = (0.8 + 0.06 * speed) / np.sqrt(manner.stride)
-    steps: Double = np.where(speed > 2e-3, (walk + running * (run - walk)) * unit_m_s / leg_m, 0.0)
-    return steps
+    steps = np.where(speed > 2e-3, (walk + running * (run - walk)) * unit_m_s / leg_m, 0.0)
+    turning: Double = np.maximum(steps, np.abs(turn_rad_s) / _STEP_TURN_RAD * (speed > 2e-3))
+    return turning
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ def plan_feet(build: Build, manner: Manner, course: Course) -> tuple[Feet, Doubl
             feet.yaw_rad[foot, lift:land] = yaw[number] + ease * (yaw[number + 1] - yaw[number])
             feet.xy_m[foot, land:], feet.yaw_rad[foot, land:] = xy_m[number + 1], yaw[number + 1]
             ahead = float(np.clip(step_m @ facing(np.array(yaw[number])) / (1.2 * build.leg_m), 0, 1))
-            height_m = build.leg_m * (0.02 + 0.03 * manner.bounce * ahead + 0.16 * running * ahead) + extra_m
+            far = min(float(np.linalg.norm(step_m)) / build.leg_m, 1.0)
+            height_m = build.leg_m * (0.02 + 0.03 * manner.bounce * far + 0.16 * running * ahead) + extra_m
             feet.up_m[foot, lift:land] = height_m * np.maximum(np.sin(np.pi * u ** (0.85 - 0.15 * running)), 0) ** 1.3
             _roll_foot(feet.pitch_rad[foot], seconds, (landed, lift, land), swing, ahead, running)
             landed = int(land)

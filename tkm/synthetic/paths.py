@@ -15,7 +15,8 @@ from tkm.synthetic.rotations import heading_of
 from tkm.types import Bool
 
 _CORNER_S = 0.45  # over which a corner is rounded, or a stop is made
-_TURN_S = 0.5
+_TURN_S = (1.0, 1.4, 1.9)  # over which a turn is made: the first that is not too fast
+_FASTEST_TURN_RAD_S = 3.5
 
 
 def smooth(values: Double, window: int) -> Double:
@@ -48,8 +49,11 @@ def follow(build: Build, manner: Manner, seconds: Double, path_m: Double, facing
     if len(fixed) == 0:
         fixed = np.arange(len(seconds))
     wanted = np.interp(np.arange(len(seconds)), fixed, np.unwrap(wanted[fixed]))
-    heading = smooth(wanted[:, None], round(2 * _TURN_S / step_s))[:, 0]
-    turning = np.abs(np.gradient(heading, seconds))
+    for window_s in _TURN_S:
+        heading = smooth(wanted[:, None], round(window_s / step_s))[:, 0]
+        turning = np.abs(np.gradient(heading, seconds))
+        if turning.max() < _FASTEST_TURN_RAD_S:
+            break
     turning[turning < 0.05] = 0
     fast = np.clip((speed / np.sqrt(GRAVITY * build.leg_m) - 0.6) / 0.12, 0, 1)
     running = np.clip(smooth(fast[:, None], round(0.4 / step_s))[:, 0], 0, 1)

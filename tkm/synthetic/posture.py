@@ -124,7 +124,8 @@ def assemble(build: Build, rows: Double, heading_rad: Double, root_m: Double, fe
         hip_m = root_m + turn @ leg.hip_m
         yaw = feet.yaw_rad[number]
         # A knee points between the pelvis' and the foot's direction, and up where the leg points forward, as in sitting.
-        forward = np.concatenate([facing(heading_rad) + facing(yaw), np.full((len(rows), 1), 0.6)], axis=1)
+        apart = np.remainder(yaw - heading_rad + np.pi, 2 * np.pi) - np.pi
+        forward = np.append(facing(heading_rad + np.clip(apart / 2, -0.7, 0.7)), np.full((len(rows), 1), 0.3), axis=1)
         thigh, shin = leg.solve(hip_m, ankles_m[number], forward)
         foot = about_z(yaw) @ about_x(-feet.pitch_rad[number]) @ about_z(-leg.foot_yaw_rad)
         rotation[:, SEGMENT[f"{side}_thigh"]] = transpose(turn) @ thigh

@@ -295,7 +295,7 @@ def swap(cast: Cast, pair: tuple[Player, Player], rng: np.random.Generator) -> t
     middle_m = _wander(cast, rng, [at_s - 1, at_s + 1], known_m, speed)
     ahead = unit(np.gradient(middle_m, axis=0))
     aside = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1)
-    share = ease((cast.seconds - at_s + 0.9) / 1.8)[:, None]
-    gap_m, lead_m = rng.uniform(0.62, 0.8), rng.uniform(0.6, 0.75)
+    share = ease((cast.seconds - at_s) / rng.uniform(2.2, 2.8) + 0.5)[:, None]
+    gap_m, lead_m = rng.uniform(0.62, 0.8), rng.uniform(0.55, 0.65)
     apart_m = aside * gap_m / 2 * (1 - 2 * share) + ahead * lead_m / 2 * np.sin(np.pi * share)
     return _moving(cast, middle_m + apart_m, "walk"), _moving(cast, middle_m - apart_m, "walk")
