@@ -62,7 +62,7 @@ def stand(build: Build, manner: Manner, seconds: Double, gesture: str, shift: Dr
         len(seconds),
         left_m=0.035 * build.leg_m * side, down_m=build.leg_m * (0.004 + 0.003 * side**2),
         pelvis_roll=-0.06 * side, spine_roll=0.07 * side, pelvis_yaw=0.06 * look, spine_yaw=0.1 * look,
-        head_yaw=0.45 * look, pelvis_pitch=0.0, spine_pitch=manner.lean_rad + 0.02 * side, head_pitch=manner.nod_rad + 0.06 * side,
+        head_yaw=0.45 * look, spine_pitch=manner.lean_rad + 0.02 * side, head_pitch=manner.nod_rad + 0.06 * side,
     )  # fmt: skip
     shoulder_m = build.arms[0].shoulder_m
     for arm, name in zip(build.arms, SIDES, strict=True):
@@ -82,10 +82,12 @@ def stand(build: Build, manner: Manner, seconds: Double, gesture: str, shift: Dr
             place_m = (-0.15 * shoulder_m[0], -build.front_m - 0.05 - over_m, 0.56 * shoulder_m[2] + over_m)
             rows += postures(len(seconds), **_reached(arm, name, place_m, (1.0, 0.2, -0.6)))
         elif gesture == "behind":
-            rows += postures(len(seconds), **_reached(arm, name, (0.3 * shoulder_m[0], build.back_m + 0.05, 0.12 * shoulder_m[2]), (1.0, 0.6, 0.1)))
+            place_m = (0.3 * shoulder_m[0], build.back_m + 0.05, 0.12 * shoulder_m[2])
+            rows += postures(len(seconds), **_reached(arm, name, place_m, (1.0, 0.6, 0.1)))
         elif gesture == "phone" and not free:
             place_m = (0.35 * shoulder_m[0], -build.front_m - 0.16, 0.72 * shoulder_m[2])
-            rows += postures(len(seconds), head_pitch=0.35, head_yaw=-0.45 * look, **_reached(arm, name, place_m, (0.7, 0.2, -1.0)))
+            held = _reached(arm, name, place_m, (0.7, 0.2, -1.0))
+            rows += postures(len(seconds), head_pitch=0.35, head_yaw=-0.45 * look, **held)
     return rows
 
 
@@ -98,11 +100,12 @@ def wave(build: Build, manner: Manner, seconds: Double, shift: Drift, gaze: Drif
     height = 0.5 * (manner.swing - 0.5)
     hanging = _hanging(arm, side, manner)
     wanted = {
-        "flex": 0.15, "abduct": 1.45 + 0.8 * height + 0.06 * beat, "twist": -1.3 + 0.2 * beat, "elbow": 1.15 - 0.7 * height + 0.4 * beat,
-        "wrist": -0.1 + 0.15 * beat, "shrug": 0.12,
+        "flex": 0.15 + 0 * beat, "abduct": 1.45 + 0.8 * height + 0.06 * beat, "twist": -1.3 + 0.2 * beat,
+        "elbow": 1.15 - 0.7 * height + 0.4 * beat, "wrist": -0.1 + 0.15 * beat, "shrug": 0.12 + 0 * beat,
     }  # fmt: skip
     change = {f"{side}_{name}": value - hanging.get(f"{side}_{name}", 0.0) for name, value in wanted.items()}
-    return rows + postures(len(seconds), spine_roll=-0.04 * manner.handed, **change)
+    change["spine_roll"] = np.full(len(seconds), -0.04 * manner.handed)
+    return rows + postures(len(seconds), **change)
 
 
 def sit(build: Build, manner: Manner, seconds: Double, seat: Seat, shift: Drift, gaze: Drift) -> Double:
@@ -111,7 +114,8 @@ def sit(build: Build, manner: Manner, seconds: Double, seat: Seat, shift: Drift,
     thigh_m = build.legs[0].thigh_m
     rows = postures(
         len(seconds),
-        front_m=-sitting_m(build), down_m=build.stand_m - seat.height_m - build.seat_m, pelvis_pitch=-0.12, spine_pitch=0.12 + lean,
+        front_m=-sitting_m(build), down_m=build.stand_m - seat.height_m - build.seat_m,
+        pelvis_pitch=-0.12, spine_pitch=0.12 + lean,
         head_yaw=0.5 * look, spine_yaw=0.12 * look, spine_roll=0.04 * shift.at(seconds), head_pitch=manner.nod_rad,
     )  # fmt: skip
     for arm, side in zip(build.arms, SIDES, strict=True):
@@ -177,8 +181,8 @@ def dance_steps(build: Build, figures: tuple[tuple[float, ...], ...], beat: Doub
 def dance(build: Build, manner: Manner, beat: Double, figures: tuple[tuple[float, ...], ...]) -> Double:
     """(T, C) postures of a dance, (T,) beats.
 
-    A figure's numbers, each in [0, 1]: what the legs do, how big; what the arms do, their height and size, how far one arm is behind
-    the other, the hips' sway and twist.
+    A figure's numbers, each in [0, 1]: what the legs do, how big; what the arms do, their height and size, how far one arm is
+    behind the other, the hips' sway and twist.
     """
     weight = _figure_weights(beat, len(figures))
     rows = np.sum([weight[:, [n]] * _figure(build, manner, beat, figure) for n, figure in enumerate(figures)], axis=0)
@@ -222,6 +226,7 @@ def _figure(build: Build, manner: Manner, beat: Double, figure: tuple[float, ...
             twisted, elbow = np.full(len(beat), 0.35), 0.9 + 0.5 * height + 0.35 * one
         shrug = 0.25 * np.clip(np.maximum(flex, abduct) - 1.2, 0, 1)
         rows += postures(len(beat), **{
-            f"{side}_flex": flex, f"{side}_abduct": abduct, f"{side}_twist": twisted, f"{side}_elbow": elbow, f"{side}_shrug": shrug,
+            f"{side}_flex": flex, f"{side}_abduct": abduct, f"{side}_twist": twisted, f"{side}_elbow": elbow,
+            f"{side}_shrug": shrug,
         })  # fmt: skip
     return rows

@@ -67,7 +67,8 @@ def plan_motions(
         camera: of `frames` frames; where people are in view is its to say.
         bodies: of the people.
         twin: for each of them, the number of its twin, or None.
-        frames, fps: of the clip. Motion is a function of time: at twice the fps, every second frame is the same.
+        frames: of the clip.
+        fps: frames a second. Motion is a function of time: at twice the fps, every second frame is the same.
         rng: draws the plan.
         style: draws each person's ways of moving.
 
@@ -77,7 +78,8 @@ def plan_motions(
     duration_s = (frames - 1) / fps
     middle_m = float(np.mean(scenario.distance_m))
     stage = see_stage(camera, duration_s, fps, middle_m, rng)
-    seconds = np.arange(-round(_MARGIN_S / _STEP_S), round((duration_s + _MARGIN_S) / _STEP_S) + 2) * _STEP_S
+    first, last = -round(_MARGIN_S / _STEP_S), round((duration_s + _MARGIN_S) / _STEP_S) + 1
+    seconds: Double = np.arange(first, last + 1, dtype=np.float64) * _STEP_S
     cast = Cast(stage, seconds, duration_s, float(rng.uniform(1.6, 2.3)), float(rng.uniform(0, 64)))
     together = tuple(tuple(figure) for figure in style.random((4, 8)).tolist())
     unison = rng.random() < 0.45
@@ -85,18 +87,17 @@ def plan_motions(
     for body in bodies:
         manner = draw_manner(style)
         players.append(Player(measure(body), manner, together if unison else manner.figures))
-    tracks: list[Track | None] = [None] * len(players)
+    tracks: dict[int, Track] = {}
     planned: list[_Planned] = []
     for unit in _units(scenario, cast, players, twin, rng):
         best = _best(scenario, cast, players, unit, planned, rng)
         for person, track in zip(unit.people, best, strict=True):
             tracks[person] = track
             planned += _bodies(cast, players[person], track)
-    times_s = np.arange(frames) / fps
+    times_s: Double = np.arange(frames, dtype=np.float64) / fps
     motions, seats = [], []
-    for player, track in zip(players, tracks, strict=True):
-        if track is None:
-            raise AssertionError("everybody is in a unit")
+    for person, player in enumerate(players):
+        track = tracks[person]
         course = follow(player.build, player.manner, seconds, track.path_m, track.facing_rad, track.standing)
         for act in track.acts:
             if act.name == "dance":
@@ -132,8 +133,8 @@ def _units(
     leavers += movers[:leaving]
     walkers = [person for person in movers[leaving:] if drawn[person] == "walk"]
     kinds = (cross, cross, overtake, meet, swap)
-    for number in range(min(_some(scenario.encounters * len(walkers) / 2, rng), len(walkers) // 2)):
-        pairs.append((walkers[2 * number], walkers[2 * number + 1], kinds[rng.integers(len(kinds))]))
+    meetings = min(_some(scenario.encounters * len(walkers) / 2, rng), len(walkers) // 2)
+    pairs += [(walkers[2 * n], walkers[2 * n + 1], kinds[rng.integers(len(kinds))]) for n in range(meetings)]
     taken = {*leavers, *(person for pair in pairs for person in pair[:2])}
     alone = sorted((p for p in range(len(players)) if p not in taken), key=lambda p: ("sit", "dance").count(drawn[p]) == 0)
     units = [_unit_of_one(cast, players[person], person, "leave", False) for person in leavers]
@@ -154,9 +155,7 @@ def _unit_of_one(cast: Cast, player: Player, person: int, name: str, halt: bool)
     return _Unit((person,), draw)
 
 
-def _unit_of_two(
-    cast: Cast, players: Sequence[Player], pair: tuple[int, int, Callable[..., tuple[Track, Track]]]
-) -> _Unit:
+def _unit_of_two(cast: Cast, players: Sequence[Player], pair: tuple[int, int, Callable[..., tuple[Track, Track]]]) -> _Unit:
     one, other, kind = pair
     return _Unit((one, other), lambda rng: kind(cast, (players[one], players[other]), rng))
 
@@ -179,9 +178,8 @@ def _best(
         bodies = [_bodies(cast, players[person], track) for person, track in zip(unit.people, tracks, strict=True)]
         cost = sum(_awkward(cast.seconds, track) for track in tracks)
         cost += sum(_out_of_view(cast.stage, own[0].places_m, track.leaves) for own, track in zip(bodies, tracks, strict=True))
-        for own in bodies:
-            for body in own:
-                cost += sum(8 * apart(body.places_m, other.places_m, _distance_m(scenario.spacing_m, body, other)) for other in planned)
+        for body in (body for own in bodies for body in own):
+            cost += sum(8 * apart(body.places_m, one.places_m, _distance_m(scenario.spacing_m, body, one)) for one in planned)
         if len(bodies) == 2:
             cost += 8 * apart(bodies[0][0].places_m, bodies[1][0].places_m, _distance_m(_CLOSEST_M, bodies[0][0], bodies[1][0]))
         if cost < lowest:

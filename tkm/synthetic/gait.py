@@ -1,7 +1,8 @@
 """Footholds of who follows a path, and the postures of walking and running.
 
 A foot that stands stays where it is: steps are planned first, in whole numbers, and the legs then reach for the footholds.
-Lengths and times scale with the leg by Froude's number (Alexander, "Optimization and gaits in the locomotion of vertebrates", 1989).
+Lengths and times scale with the leg by Froude's number (Alexander, "Optimization and gaits in the locomotion of vertebrates",
+1989).
 Shape legend: T moments, evenly spaced.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tkm.synthetic.body import Double
 from tkm.synthetic.limbs import Build
@@ -85,7 +85,7 @@ def plan_feet(build: Build, manner: Manner, course: Course) -> tuple[Feet, Doubl
         feet.xy_m[foot], feet.yaw_rad[foot] = xy_m[0], yaw[0]
         landed = 0
         for number, swing in enumerate(swings[foot]):
-            lift, land = np.searchsorted(seconds, (swing.lift_s, swing.land_s))
+            lift, land = (int(np.searchsorted(seconds, at_s)) for at_s in (swing.lift_s, swing.land_s))
             running, extra_m = (float(np.interp(swing.land_s, seconds, values)) for values in (course.running, course.lift_m))
             u = np.clip((seconds[lift:land] - swing.lift_s) / (swing.land_s - swing.lift_s), 0, 1)
             ease = u * u * (3 - 2 * u)
@@ -98,7 +98,7 @@ def plan_feet(build: Build, manner: Manner, course: Course) -> tuple[Feet, Doubl
             height_m = build.leg_m * (0.02 + 0.03 * manner.bounce * far + 0.16 * running * ahead) + extra_m
             feet.up_m[foot, lift:land] = height_m * np.maximum(np.sin(np.pi * u ** (0.85 - 0.15 * running)), 0) ** 1.3
             _roll_foot(feet.pitch_rad[foot], seconds, (landed, lift, land), swing, ahead, running)
-            landed = int(land)
+            landed = land
     return feet, phase
 
 
@@ -133,7 +133,7 @@ def _plan_swings(course: Course) -> tuple[tuple[list[_Swing], list[_Swing]], Dou
         for step in range(1, count + 1):
             land_s = float(np.interp(step, done, seconds))
             duty = np.interp(np.interp(land_s, seconds, course.running[span]), (0, 1), _DUTY)
-            early = np.interp(duty, _DUTY[::-1], (1.0, 0.8))  # hips are over the foothold before the middle of a walker's stance
+            early = np.interp(duty, _DUTY[::-1], (1.0, 0.8))  # a walker's hips pass the foothold before half of the stance
             lift_s = float(np.interp(max(step - 2 * (1 - duty), 0), done, seconds))
             home = step + early * duty if step + 2 <= count else count
             swings[(first + step - 1) % 2].append(_Swing(lift_s, land_s, float(np.interp(home, done, seconds))))
@@ -152,16 +152,14 @@ def _first_foot(course: Course, span: slice, done: Double, number: int) -> int:
     return 0 if aside > 0 else 1
 
 
-def _roll_foot(
-    pitch: Double, seconds: Double, index: tuple[int, NDArray[np.int64], NDArray[np.int64]], swing: _Swing, ahead: float, running: float
-) -> None:
+def _roll_foot(pitch: Double, seconds: Double, index: tuple[int, int, int], swing: _Swing, ahead: float, running: float) -> None:
     """Write a step's pitch: up on the toes before the foot lifts, through the air, and down on the heel after it lands."""
     landed, lift, land = index
     off = -(0.15 + 0.75 * ahead)
     strike = (0.3 - 0.25 * running) * ahead
     rise_s = min(0.3, 0.45 * (swing.lift_s - seconds[landed])) if lift > landed else 0.0
     if rise_s > 0:
-        part = slice(int(np.searchsorted(seconds, swing.lift_s - rise_s)), int(lift))
+        part = slice(int(np.searchsorted(seconds, swing.lift_s - rise_s)), lift)
         pitch[part] = off * ((seconds[part] - swing.lift_s + rise_s) / rise_s) ** 2
     else:
         off = 0.0
@@ -171,7 +169,7 @@ def _roll_foot(
     pitch[lift:land] = (1 + 2 * u) * (1 - u) ** 2 * off + u * (1 - u) ** 2 * speed + u * u * (3 - 2 * u) * strike
     pitch[lift:land] -= 0.5 * running * ahead * np.sin(np.pi * u**0.8) ** 2
     drop_s = 0.25 * air_s
-    after = slice(int(land), int(np.searchsorted(seconds, swing.land_s + drop_s)))
+    after = slice(land, int(np.searchsorted(seconds, swing.land_s + drop_s)))
     u = (seconds[after] - swing.land_s) / drop_s
     pitch[after] = strike * (1 - u) ** 2 * (1 + 2 * u)
 

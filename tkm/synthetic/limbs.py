@@ -27,8 +27,8 @@ class Leg:
     thigh_m, shin_m  lengths
     thigh, shin      (3, 3) float64, from a limb that hangs down, hinged about x, to the segment at rest
     foot_yaw_rad     how far the foot points to the left at rest
-    roll_m           (A, 2) float64, for each of the table's pitches: how far the ankle of a foot that rolls on heel or toes moves back
-                     from where it is over a flat foot, and how high it is above the ground
+    roll_m           (A, 2) float64, for each of the table's pitches: how far the ankle of a foot that rolls on heel or toes
+                     moves back from where it is over a flat foot, and how high it is above the ground
     """
 
     hip_m: Double
@@ -83,7 +83,7 @@ class Arm:
     hang_rad: float
 
     def turn(self, flex_rad: Double, abduct_rad: Double, twist_rad: Double) -> Double:
-        """(T, 3, 3) turn of the upper arm against the chest: lifted forward, sideways, and turned inwards about its own length."""
+        """(T, 3, 3) turn of the upper arm against the chest: lifted forward, sideways, and turned inwards."""
         return about_x(-flex_rad) @ about_y(-self.side * abduct_rad) @ about_z(-self.side * twist_rad)
 
     def solve(self, flex_rad: Double, abduct_rad: Double, twist_rad: Double, elbow_rad: Double) -> tuple[Double, Double]:
@@ -92,8 +92,9 @@ class Arm:
         return upper, self.upper @ about_x(-elbow_rad) @ transpose(self.fore)
 
     def reach(self, wrist_m: Double, out: Double) -> tuple[float, float, float, float]:
-        """Flex, abduct, twist and elbow, radians, that bring the wrist to a place, (3,) against the shoulder, with the elbow `out`."""
-        length = float(np.clip(np.linalg.norm(wrist_m), abs(self.upper_m - self.fore_m) + 0.02, 0.99 * (self.upper_m + self.fore_m)))
+        """Flex, abduct, twist and elbow, radians, that bring the wrist to a place, the elbow `out`; (3,) against the shoulder."""
+        farthest_m = 0.99 * (self.upper_m + self.fore_m)
+        length = float(np.clip(np.linalg.norm(wrist_m), abs(self.upper_m - self.fore_m) + 0.02, farthest_m))
         bend = np.arccos(np.clip((self.upper_m**2 + length**2 - self.fore_m**2) / (2 * self.upper_m * length), -1, 1))
         inside = np.arccos(np.clip((self.upper_m**2 + self.fore_m**2 - length**2) / (2 * self.upper_m * self.fore_m), -1, 1))
         frame = limb_frame(wrist_m, np.cross(-out, wrist_m)) @ about_x(bend)

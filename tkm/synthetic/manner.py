@@ -11,8 +11,8 @@ import numpy as np
 class Manner:
     """One person's ways of moving.
 
-    stride, swing, bounce, sway   factors of the usual length of steps, of the arms' swing, of the pelvis' rise and fall, and of its
-                                  move sideways; 1 is usual
+    stride, swing, bounce, sway   factors of the usual length of steps, of the arms' swing, of the pelvis' rise and fall, and of
+                                  its move sideways; 1 is usual
     width                         of the stance, in distances between the hips
     toes_rad                      how far the toes point outwards
     lean_rad                      of the trunk, to the front
@@ -22,7 +22,7 @@ class Manner:
     handed                        1 or -1: the side of the arm that gestures
     rate                          factor of how fast gestures and weight shifts are
     gestures                      names of the gestures made when standing, in order of liking
-    figures                       (F, 8) tuple of tuples: each a figure's numbers in [0, 1], see `tkm.synthetic.actions.dance`
+    figures                       8 numbers in [0, 1] for each dance figure, see `tkm.synthetic.actions.dance`
     """
 
     stride: float

@@ -73,7 +73,9 @@ def dance_course(build: Build, act: Act, course: Course) -> Course:
     )
 
 
-def perform(build: Build, manner: Manner, course: Course, acts: tuple[Act, ...], names: tuple[str, ...], times_s: Double) -> Motion:
+def perform(
+    build: Build, manner: Manner, course: Course, acts: tuple[Act, ...], names: tuple[str, ...], times_s: Double
+) -> Motion:
     """The motion of who follows a course and does some things on the way, at (T,) moments within the course's."""
     seconds = course.seconds
     feet, phase = gait.plan_feet(build, manner, course)

@@ -107,8 +107,8 @@ def assemble(build: Build, rows: Double, heading_rad: Double, root_m: Double, fe
     """(T, S, 3, 3) rotations of a body, each segment against its parent, of its postures, pelvis and feet."""
     rotation = np.tile(np.eye(3), (len(rows), len(SEGMENTS), 1, 1))
     rotation[:, SEGMENT["pelvis"]] = turn = pelvis_turn(rows, heading_rad)
-    for part, lower, upper in (("spine", "abdomen", "chest"), ("head", "neck", "head")):
-        rotation[:, SEGMENT[lower]] = rotation[:, SEGMENT[upper]] = pitch_roll_yaw(rows[:, columns(part)] / 2)
+    for part, base, top in (("spine", "abdomen", "chest"), ("head", "neck", "head")):
+        rotation[:, SEGMENT[base]] = rotation[:, SEGMENT[top]] = pitch_roll_yaw(rows[:, columns(part)] / 2)
     for arm, side in zip(build.arms, SIDES, strict=True):
         flex, abduct, twist, elbow, wrist, shrug = (
             rows[:, COLUMN[f"{side}_{angle}"]] for angle in ("flex", "abduct", "twist", "elbow", "wrist", "shrug")

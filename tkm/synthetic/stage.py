@@ -55,7 +55,8 @@ class Stage:
         frame = self.frame[int(np.abs(self.checks_s - at_s).argmin())]
         rotation = self.camera.rotation[frame]
         across_m = depth_m * self.camera.width_px / 2 / self.camera.focal_px[frame]
-        place: Double = self.camera.position_m[frame, :2] + unit(rotation[2, :2]) * depth_m + unit(rotation[0, :2]) * side * across_m
+        ahead, right = unit(rotation[2, :2]), unit(rotation[0, :2])
+        place: Double = self.camera.position_m[frame, :2] + ahead * depth_m + right * side * across_m
         return place
 
 

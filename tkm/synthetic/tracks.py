@@ -94,9 +94,7 @@ def _spot(cast: Cast, rng: np.random.Generator) -> Double:
     return spot
 
 
-def _wander(
-    cast: Cast, rng: np.random.Generator, known_s: list[float], known_m: list[Double], speed_m_s: float
-) -> Double:
+def _wander(cast: Cast, rng: np.random.Generator, known_s: list[float], known_m: list[Double], speed_m_s: float) -> Double:
     """(D, 2) path through known waypoints that goes on before and after them, a bit at random but rather within the picture."""
     times_s, places_m = list(known_s), list(known_m)
     for forward in (True, False):
@@ -188,7 +186,8 @@ def stay(cast: Cast, player: Player, rng: np.random.Generator, name: str) -> Tra
     facing_rad = np.full(len(seconds), look)
     if cast.duration_s > 1.5 and name != "dance" and rng.random() < 0.35:  # turns to something
         facing_rad += rng.uniform(0.6, 1.6) * rng.choice((-1, 1)) * (seconds > rng.uniform(0.2, 0.7) * cast.duration_s)
-    return Track(np.tile(place_m, (len(seconds), 1)), facing_rad, np.ones(len(seconds), bool), acts, names, 0.3 * (name == "dance"))
+    path_m, room_m = np.tile(place_m, (len(seconds), 1)), 0.3 if name == "dance" else 0.0
+    return Track(path_m, facing_rad, np.ones(len(seconds), bool), acts, names, room_m)
 
 
 def take_seat(cast: Cast, player: Player, rng: np.random.Generator) -> Track:
@@ -200,7 +199,8 @@ def take_seat(cast: Cast, player: Player, rng: np.random.Generator) -> Track:
     place_m = actions.stand_before(build, seat)
     path_m = np.tile(place_m, (len(seconds), 1))
     standing = np.ones(len(seconds), bool)
-    start_s, stop_s, names = -np.inf, np.inf, ("sit",)
+    start_s, stop_s = -np.inf, np.inf
+    names: tuple[str, ...] = ("sit",)
     story = rng.random()
     if cast.duration_s >= 2 and story < 0.35:
         stop_s, names = float(rng.uniform(0.5, 0.75) * cast.duration_s + 0.5), ("sit", "stand")
