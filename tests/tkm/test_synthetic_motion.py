@@ -19,8 +19,11 @@ from tkm.synthetic.segments import SEGMENT
 
 WIDTH_PX, HEIGHT_PX = 960, 540
 SHAPES = (  # a man, a stout woman, a child, an old person
-    (0.0, 0.67, 0.5, 0.5, 0.42, 0.5), (1.0, 0.67, 0.5, 0.9, 0.5, 0.5), (0.5, 0.33, 0.5, 0.5, 0.5, 0.5), (0.3, 1.0, 0.4, 0.6, 0.3, 0.5),
-)  # fmt: skip
+    (0.0, 0.67, 0.5, 0.5, 0.42, 0.5),
+    (1.0, 0.67, 0.5, 0.9, 0.5, 0.5),
+    (0.5, 0.33, 0.5, 0.5, 0.5, 0.5),
+    (0.3, 1.0, 0.4, 0.6, 0.3, 0.5),
+)
 
 
 @pytest.fixture(scope="module")
