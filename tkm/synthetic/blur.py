@@ -48,7 +48,7 @@ def extend(padded: Float) -> None:
 
 
 @compiled
-def smear_plate(padded, moved_px, out):  # type: ignore[no-untyped-def]
+def smear_plate(padded, moved_px, out):
     """Fill out (H, W, 3) with the mean of a picture along a line through each pixel, one direction and length a tile.
 
     Args: padded, (H + 2 MARGIN_PX, W + 2 MARGIN_PX, 3); moved_px, (R, C, 2), the
@@ -94,7 +94,7 @@ def smear_plate(padded, moved_px, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def smear_people(count, at, rgba, moved_px, near_m, entry, depth_m, smeared):  # type: ignore[no-untyped-def]
+def smear_people(count, at, rgba, moved_px, near_m, entry, depth_m, smeared):
     """Add the pixels that show people to smeared (H, W, 4), each spread evenly over its line.
 
     Args: count, N; at, rgba, near_m and entry as `shade` fills them; moved_px, (., 2), the lines; depth_m (H, W), of the plate.
@@ -102,26 +102,35 @@ def smear_people(count, at, rgba, moved_px, near_m, entry, depth_m, smeared):  #
     surfaces beyond its line's ends, since nothing is known of what lies behind.
     """
     height, width = entry.shape
-    limit = np.float32(2 * REACH_PX - 1)
+    limit, half, one = np.float32(2 * REACH_PX - 1), np.float32(0.5), np.float32(1)
     for n in range(count):
         row, column = at[n, 0], at[n, 1]
         vx, vy = moved_px[n, 0], moved_px[n, 1]
-        length = np.sqrt(vx * vx + vy * vy)
-        if length > limit:
-            vx, vy, length = vx * limit / length, vy * limit / length, limit
-        taps = np.int64(length * np.float32(1.5)) + 1
-        share = np.float32(1) / np.float32(taps)
+        flat = abs(vx) >= abs(vy)
+        long, short = (vx, vy) if flat else (vy, vx)
+        slope = short / long if long != 0 else np.float32(0)
+        reach = max(min(abs(long), limit) * half, half)
+        share = half / reach
+        steps = np.int64(np.ceil(reach - half))
         behind = near_m[n] - _TOLERANCE_M
-        for k in range(taps):
-            s = (np.float32(k) + np.float32(0.5)) * share - np.float32(0.5)
-            y, x = row + np.int64(np.floor(s * vy + np.float32(0.5))), column + np.int64(np.floor(s * vx + np.float32(0.5)))
-            if not (0 <= y < height and 0 <= x < width):
-                continue
-            other = entry[y, x]
-            if (near_m[other] if other >= 0 else depth_m[y, x]) < behind:
-                continue
-            for c in range(4):
-                smeared[y, x, c] += share * rgba[n, c]
+        red, green, blue, covered = rgba[n, 0], rgba[n, 1], rgba[n, 2], rgba[n, 3]
+        for k in range(-steps, steps + 1):
+            part = share * (min(np.float32(k) + half, reach) - max(np.float32(k) - half, -reach))
+            beside = np.float32(k) * slope
+            whole = np.int64(np.floor(beside))
+            rest = beside - np.float32(whole)
+            for more in range(2):
+                weight = part * (rest if more else one - rest)
+                y, x = (row + whole + more, column + k) if flat else (row + k, column + whole + more)
+                if weight < np.float32(1e-4) or not (0 <= y < height and 0 <= x < width):
+                    continue
+                other = entry[y, x]
+                if (near_m[other] if other >= 0 else depth_m[y, x]) < behind:
+                    continue
+                smeared[y, x, 0] += weight * red
+                smeared[y, x, 1] += weight * green
+                smeared[y, x, 2] += weight * blue
+                smeared[y, x, 3] += weight * covered
     for n in range(count):
         row, column = at[n, 0], at[n, 1]
         missing = rgba[n, 3] - smeared[row, column, 3]
@@ -145,7 +154,7 @@ def smear_people(count, at, rgba, moved_px, near_m, entry, depth_m, smeared):  #
 
 
 @compiled
-def lay_over(smeared, top, bottom, left, right, out):  # type: ignore[no-untyped-def]
+def lay_over(smeared, top, bottom, left, right, out):
     """Lay people, smeared (H, W, 4), over out (H, W, 3) within a rectangle."""
     one = np.float32(1)
     for y in range(top, bottom):

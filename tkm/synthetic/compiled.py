@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def compiled(function: Function) -> Function:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as machine code, made at its first call. One thread, and no reordering of sums: equal input, equal bits.
 
     What is kept on disk knows only the function's own file, so a compiled function may call only those of its own file.
     """
-    options = {"error_model": "numpy"}
     try:
-        kept: Function = numba.njit(cache=True, **options)(function)
+        return numba.njit(function, cache=True, error_model="numpy")
     except RuntimeError:  # neither the package's folder nor the user's can be written
-        kept = numba.njit(**options)(function)
-    return kept
+        return numba.njit(function, error_model="numpy")

@@ -139,8 +139,8 @@ class Painter:
         for p in people:
             start, stop = self._crowd.first_face[p : p + 2]
             shadows.cast(
-                self._point_m, self._crowd.faces, start, stop, along, down, np.float32(shadow.cell_m), shadow.corner_m,
-                np.float32(shadows.LOW_M), shadow.height_m, shadow.low,
+                self._point_m, self._crowd.faces, start, stop, along, down, np.float32(shadow.cell_m), shadow.corner_m, shadow.height_m,
+                shadow.above_m, shadow.low,
             )  # fmt: skip
         shadow = shadows.closed(shadow)
         return shadow, shadows.dimming(shadow, self._light)
@@ -148,12 +148,12 @@ class Painter:
     def _illuminate(self, t: int, people: list[int], shadow: shadows.ShadowMap) -> None:
         turn, light = self._camera.rotation[t], self._light
         towards, up = (turn @ light.towards.astype(np.float64)).astype(np.float32), turn[:, 2].astype(np.float32)
-        along, _ = shadows.ground_transform(self._camera, t, shadow.lean)
+        along, down = shadows.ground_transform(self._camera, t, shadow.lean)
         for p in people:
             own = self._range(p)
             shading.light_vertices(
-                self._point_m[own], self._normal[own], towards, up, light.colour, light.ambient, along,
-                np.float32(shadow.cell_m), shadow.corner_m, shadow.height_m, self._light_at[own],
+                self._point_m[own], self._normal[own], towards, up, light.colour, light.ambient, along, down, np.float32(shadow.cell_m),
+                shadow.corner_m, shadow.height_m, shadow.above_m, self._light_at[own],
             )  # fmt: skip
 
     def _paint_plate(self, plate: Plate, t: int, shadow: shadows.ShadowMap, keeps: Float) -> Float:
@@ -164,8 +164,8 @@ class Painter:
         edge = blur.MARGIN_PX
         colour = np.empty((H, W, 3), np.float32)
         shaded = colour if is_sharp else self._padded[edge : edge + H, edge : edge + W]
-        source, ground_m = np.ascontiguousarray(plate.colour), np.ascontiguousarray(plate.ground_m)
-        shadows.darken(source, ground_m, keeps, np.float32(shadow.cell_m), shadow.corner_m, shaded)
+        shaded[:] = plate.colour
+        shadows.darken(shaded, np.ascontiguousarray(plate.ground_m), keeps, np.float32(shadow.cell_m), shadow.corner_m)
         if not is_sharp:
             blur.extend(self._padded)
             blur.smear_plate(self._padded, moved_px, colour)

@@ -11,7 +11,7 @@ from tkm.synthetic.compiled import compiled
 
 
 @compiled
-def double(depth_m, doubled):  # type: ignore[no-untyped-def]
+def double(depth_m, doubled):
     """Fill doubled (2H, 2W) with each of depth_m (H, W) four times."""
     for y in range(depth_m.shape[0]):
         for x in range(depth_m.shape[1]):
@@ -23,14 +23,15 @@ def double(depth_m, doubled):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def rasterise(screen, faces, start, stop, thin, face_segment, number, depth_m, person, segment, triangle):  # type: ignore[no-untyped-def]
+def rasterise(screen, faces, start, stop, thin, face_segment, number, depth_m, person, segment, triangle):
     """Draw triangles start to stop of one person into the buffers, (2H, 2W) each, where they are nearest.
 
     Of screen (V, 3), as `skin` fills it; faces (F, 3), drawn only from outside unless thin (F,); face_segment (F,). A sample
     on the edge of two triangles belongs to both, so there are no cracks.
     """
     rows, columns = depth_m.shape
-    half, two, slack = np.float32(0.5), np.float32(2), np.float32(-1e-5)
+    half, two, zero, slack = np.float32(0.5), np.float32(2), np.float32(0), np.float32(-1e-5)
+    last_row, last_column = np.float32(rows - 1), np.float32(columns - 1)
     for f in range(start, stop):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
         wi, wj, wk = screen[i, 2], screen[j, 2], screen[k, 2]
@@ -42,10 +43,10 @@ def rasterise(screen, faces, start, stop, thin, face_segment, number, depth_m, p
         area = (xk - xi) * (yj - yi) - (xj - xi) * (yk - yi)  # > 0 from outside: pixels count downwards
         if area == 0 or (area < 0 and not thin[f]):
             continue
-        left = max(np.int64(np.ceil(min(xi, xj, xk) - half)), 0)
-        right = min(np.int64(np.floor(max(xi, xj, xk) - half)), columns - 1)
-        top = max(np.int64(np.ceil(min(yi, yj, yk) - half)), 0)
-        bottom = min(np.int64(np.floor(max(yi, yj, yk) - half)), rows - 1)
+        left = np.int64(max(np.ceil(min(xi, xj, xk) - half), zero))
+        right = np.int64(min(np.floor(max(xi, xj, xk) - half), last_column))
+        top = np.int64(max(np.ceil(min(yi, yj, yk) - half), zero))
+        bottom = np.int64(min(np.floor(max(yi, yj, yk) - half), last_row))
         if left > right or top > bottom:
             continue
         scale = np.float32(1) / area

@@ -65,7 +65,7 @@ class Sensor:
 
 
 @compiled
-def _encode(colour, encoded, out):  # type: ignore[no-untyped-def]
+def _encode(colour, encoded, out):
     levels = np.float32(4095)
     for y in range(colour.shape[0]):
         for x in range(colour.shape[1]):
@@ -75,7 +75,7 @@ def _encode(colour, encoded, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _add_noise(picture, noise, amplitude, out):  # type: ignore[no-untyped-def]
+def _add_noise(picture, noise, amplitude, out):
     for y in range(picture.shape[0]):
         for x in range(picture.shape[1]):
             for k in range(3):

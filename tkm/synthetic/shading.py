@@ -19,11 +19,12 @@ def linear_of(srgb: Float) -> Float:
 
 
 @compiled
-def light_vertices(point_m, normal, towards, up, lamp, ambient, to_ground, cell_m, corner_m, height_m, light):  # type: ignore[no-untyped-def]
+def light_vertices(point_m, normal, towards, up, lamp, ambient, along, down, cell_m, corner_m, height_m, above_m, light):
     """Fill light (V, 4): what a white surface gets, in three colours, and what a mirror shows of the lamp.
 
-    Args: point_m, normal, (V, 3), and towards, up, (3,), in the camera's axes; lamp, ambient, (3,); the shadow map's to_ground,
-    cell_m, corner_m and height_m as `cast` has them. Light wraps a little around edges, as it does in skin and cloth.
+    Args: point_m, normal, (V, 3), and towards, up, (3,), in the camera's axes; lamp, ambient, (3,); along, down, of
+    `ground_transform`; cell_m, corner_m, height_m and above_m of the shadow map. Light wraps a little around edges, as it does in
+    skin and cloth; what is over a surface keeps some light of the sky from it.
     """
     rows, columns = height_m.shape
     half, one, wrap = np.float32(0.5), np.float32(1), np.float32(0.12)
@@ -36,12 +37,12 @@ def light_vertices(point_m, normal, towards, up, lamp, ambient, to_ground, cell_
             # Looked up a little outside of the surface, which would else shade itself.
             a, b, c = x + nx * np.float32(0.02), y + ny * np.float32(0.02), z + nz * np.float32(0.02)
             column = (
-                to_ground[0, 0] * a + to_ground[0, 1] * b + to_ground[0, 2] * c + to_ground[0, 3] - corner_m[0]
+                along[0, 0] * a + along[0, 1] * b + along[0, 2] * c + along[0, 3] - corner_m[0]
             ) / cell_m - half
             row = (
-                to_ground[1, 0] * a + to_ground[1, 1] * b + to_ground[1, 2] * c + to_ground[1, 3] - corner_m[1]
+                along[1, 0] * a + along[1, 1] * b + along[1, 2] * c + along[1, 3] - corner_m[1]
             ) / cell_m - half
-            height = to_ground[2, 0] * a + to_ground[2, 1] * b + to_ground[2, 2] * c + to_ground[2, 3] + np.float32(0.05)
+            height = along[2, 0] * a + along[2, 1] * b + along[2, 2] * c + along[2, 3] + np.float32(0.05)
             i, j = np.int64(np.floor(row)), np.int64(np.floor(column))
             if 0 <= i < rows - 1 and 0 <= j < columns - 1:
                 fy, fx = row - np.float32(i), column - np.float32(j)
@@ -56,6 +57,12 @@ def light_vertices(point_m, normal, towards, up, lamp, ambient, to_ground, cell_
                     hidden += fy * fx
                 lit *= one - hidden
         sky = np.float32(0.75) + np.float32(0.25) * (nx * up[0] + ny * up[1] + nz * up[2])
+        a, b, c = x + nx * np.float32(0.05), y + ny * np.float32(0.05), z + nz * np.float32(0.05)
+        j = np.int64(np.floor((down[0, 0] * a + down[0, 1] * b + down[0, 2] * c + down[0, 3] - corner_m[0]) / cell_m))
+        i = np.int64(np.floor((down[1, 0] * a + down[1, 1] * b + down[1, 2] * c + down[1, 3] - corner_m[1]) / cell_m))
+        if 0 <= i < rows and 0 <= j < columns:
+            height = down[2, 0] * a + down[2, 1] * b + down[2, 2] * c + down[2, 3]
+            sky *= one - np.float32(0.45) * min(max((above_m[i, j] - height) * np.float32(1.4), np.float32(0)), one)
         for k in range(3):
             light[v, k] = lamp[k] * lit + ambient[k] * sky
         far = one / np.sqrt(x * x + y * y + z * z)
@@ -69,7 +76,7 @@ def light_vertices(point_m, normal, towards, up, lamp, ambient, to_ground, cell_
 
 
 @compiled
-def _lattice(i, j, k):  # type: ignore[no-untyped-def]
+def _lattice(i, j, k):
     """A number in [0, 1) for a place of whole coordinates, that has no visible order."""
     h = np.uint32(i) * np.uint32(73856093) ^ np.uint32(j) * np.uint32(19349663) ^ np.uint32(k) * np.uint32(83492791)
     h = np.uint32((h ^ (h >> np.uint32(13))) * np.uint32(1274126177))
@@ -77,7 +84,7 @@ def _lattice(i, j, k):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _noise(x, y, z):  # type: ignore[no-untyped-def]
+def _noise(x, y, z):
     """Smooth noise in [0, 1) with one bump a unit."""
     i, j, k = np.int64(np.floor(x)), np.int64(np.floor(y)), np.int64(np.floor(z))
     fx, fy, fz = x - np.float32(i), y - np.float32(j), z - np.float32(k)
@@ -93,7 +100,7 @@ def _noise(x, y, z):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _second_share(pattern, period_m, direction, x, y, z):  # type: ignore[no-untyped-def]
+def _second_share(pattern, period_m, direction, x, y, z):
     """Share of a material's second colour at a place of the body at rest; patterns are numbered as in `Pattern`.
 
     Around the body, x and y count together, so that checks and dots neither smear on its front nor on its sides.
@@ -120,11 +127,22 @@ def _second_share(pattern, period_m, direction, x, y, z):  # type: ignore[no-unt
 
 
 @compiled
+def _is_one_surface(person, depth_m, y, x):
+    """Whether the four samples from (y, x) on show one person, about as far away."""
+    p, d = person[y, x], depth_m[y, x]
+    if person[y, x + 1] != p or person[y + 1, x] != p or person[y + 1, x + 1] != p:
+        return False
+    low = min(d, depth_m[y, x + 1], depth_m[y + 1, x], depth_m[y + 1, x + 1])
+    high = max(d, depth_m[y, x + 1], depth_m[y + 1, x], depth_m[y + 1, x + 1])
+    return high - low < np.float32(0.05)
+
+
+@compiled
 def shade(
     person, triangle, depth_m, top, bottom, left, right,
     screen, velocity_px, light, rest_m, faces, material, colour, second, pattern, period_m, direction, gloss, lamp,
     where, at, rgba, moved_px, near_m, entry,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Shade the pixels of a rectangle that show people; returns their number N.
 
     Args: person, triangle, depth_m, (2H, 2W), of `rasterise`; the rectangle; screen (V, 3), velocity_px (V, 2), light (V, 4) and
@@ -137,41 +155,35 @@ def shade(
     half, one, quarter = np.float32(0.5), np.float32(1), np.float32(0.25)
     for row in range(top, bottom):
         for col in range(left, right):
+            y0, x0 = 2 * row, 2 * col
+            if person[y0, x0] & person[y0, x0 + 1] & person[y0 + 1, x0] & person[y0 + 1, x0 + 1] < 0:  # -1 in all four
+                continue
             covered = 0
             for s in range(4):
-                if person[2 * row + s // 2, 2 * col + s % 2] >= 0:
+                if person[y0 + s // 2, x0 + s % 2] >= 0:
                     where[covered] = s
                     covered += 1
-            if covered == 0:
-                continue
-            y0, x0 = 2 * row, 2 * col
+            covered_share = np.float32(covered) * quarter
             red = green = blue = np.float32(0)
             nearest = np.float32(np.inf)
             front = 0
-            n = 0
-            while n < covered:
+            if covered == 4 and _is_one_surface(person, depth_m, y0, x0):
+                where[1], covered = 3, 2  # across the pixel: enough for patterns and creases
+            weight_each = covered_share / np.float32(covered)
+            for n in range(covered):
                 s = where[n]
                 y, x = y0 + s // 2, x0 + s % 2
                 f = triangle[y, x]
                 if depth_m[y, x] < nearest:
                     nearest, front = depth_m[y, x], f
-                px, py, weight = (np.float32(x) + half) * half, (np.float32(y) + half) * half, one
+                px, py = (np.float32(x) + half) * half, (np.float32(y) + half) * half
                 m = material[f]
-                if n == 0 and covered == 4 and pattern[m] == 0:
-                    if triangle[y0, x0 + 1] == f and triangle[y0 + 1, x0] == f and triangle[y0 + 1, x0 + 1] == f:
-                        px, py, weight = (
-                            np.float32(col) + half,
-                            np.float32(row) + half,
-                            np.float32(4),
-                        )  # one triangle: once will do
-                        n = 3
-                n += 1
                 i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
                 xi, yi, xj, yj, xk, yk = screen[i, 0], screen[i, 1], screen[j, 0], screen[j, 1], screen[k, 0], screen[k, 1]
                 area = (xk - xi) * (yj - yi) - (xj - xi) * (yk - yi)
-                bi = ((xk - px) * (yj - py) - (xj - px) * (yk - py)) / area * screen[i, 2]
-                bj = ((xi - px) * (yk - py) - (xk - px) * (yi - py)) / area * screen[j, 2]
-                bk = ((xj - px) * (yi - py) - (xi - px) * (yj - py)) / area * screen[k, 2]
+                bi = ((xk - px) * (yj - py) - (xj - px) * (yk - py)) * screen[i, 2]
+                bj = ((xi - px) * (yk - py) - (xk - px) * (yi - py)) * screen[j, 2]
+                bk = ((xj - px) * (yi - py) - (xi - px) * (yj - py)) * screen[k, 2]
                 total = one / (bi + bj + bk)
                 bi, bj, bk = bi * total, bj * total, bk * total
                 share = np.float32(0)
@@ -182,7 +194,7 @@ def shade(
                         bi * rest_m[i, 1] + bj * rest_m[j, 1] + bk * rest_m[k, 1],
                         bi * rest_m[i, 2] + bj * rest_m[j, 2] + bk * rest_m[k, 2],
                     )  # fmt: skip
-                weight *= quarter
+                weight = weight_each
                 if area < 0:  # the inside of a thin part gets less light than its outside
                     weight *= half
                 mirror = gloss[m] * (bi * light[i, 3] + bj * light[j, 3] + bk * light[k, 3])
@@ -194,7 +206,7 @@ def shade(
                 lit = bi * light[i, 2] + bj * light[j, 2] + bk * light[k, 2]
                 blue += weight * ((colour[m, 2] + share * (second[m, 2] - colour[m, 2])) * matt * lit + mirror * lamp[2])
             at[count, 0], at[count, 1] = row, col
-            rgba[count, 0], rgba[count, 1], rgba[count, 2], rgba[count, 3] = red, green, blue, covered * quarter
+            rgba[count, 0], rgba[count, 1], rgba[count, 2], rgba[count, 3] = red, green, blue, covered_share
             i = faces[front, 0]
             moved_px[count, 0], moved_px[count, 1] = velocity_px[i, 0], velocity_px[i, 1]
             near_m[count] = nearest

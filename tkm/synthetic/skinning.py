@@ -36,7 +36,7 @@ def segment_transforms(camera: Camera, t: int, turned: Double, joint_m: Double, 
 
 
 @compiled
-def skin(rest_m, normal, segment, share, transform, rate, lens, point_m, turned, screen, velocity_px):  # type: ignore[no-untyped-def]
+def skin(rest_m, normal, segment, share, transform, rate, lens, point_m, turned, screen, velocity_px):
     """Fill point_m (V, 3) and turned (V, 3), vertices and unit normals in the camera's axes; screen (V, 3), x and y in pixels and
     1 / depth, 0 where nearer than NEAR_M; velocity_px (V, 2), pixels a frame.
 
@@ -78,7 +78,7 @@ def skin(rest_m, normal, segment, share, transform, rate, lens, point_m, turned,
 
 
 @compiled
-def box(screen, is_used):  # type: ignore[no-untyped-def]
+def box(screen, is_used):
     """(5,) float64: the box, x1 y1 x2 y2, of those used vertices of screen (V, 3) that are before the camera, NaN where none is, and how
     many are not.
     """
