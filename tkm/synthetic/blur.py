@@ -16,6 +16,7 @@ REACH_PX = 40  # longest line on either side of a pixel
 MARGIN_PX = REACH_PX + 1  # around a picture that is smeared
 _TILE_PX = 64
 _TOLERANCE_M = np.float32(0.25)  # what is nearer by less does not hide what moves past it
+_STEP_M = np.float32(0.05)  # from one pixel to the next, more than that is another surface
 
 
 def frame_rate(t: int, frames: int) -> tuple[int, int, float]:
@@ -98,8 +99,8 @@ def smear_people(count, at, rgba, moved_px, near_m, entry, depth_m, smeared):
     """Add the pixels that show people to smeared (H, W, 4), each spread evenly over its line.
 
     Args: count, N; at, rgba, near_m and entry as `shade` fills them; moved_px, (., 2), the lines; depth_m (H, W), of the plate.
-    What is hidden where it moves past is left out. What a moving surface uncovers of people is filled with the further of the two
-    surfaces beyond its line's ends, since nothing is known of what lies behind.
+    What is hidden where it moves past is left out. What a moving surface uncovers shows what is next to it along the line, the
+    nearer of both sides, since nothing is known of people behind people.
     """
     height, width = entry.shape
     limit, half, one = np.float32(2 * REACH_PX - 1), np.float32(0.5), np.float32(1)
@@ -137,20 +138,30 @@ def smear_people(count, at, rgba, moved_px, near_m, entry, depth_m, smeared):
         if missing < np.float32(0.02):
             continue
         vx, vy = moved_px[n, 0], moved_px[n, 1]
-        length = np.sqrt(vx * vx + vy * vy) + np.float32(1e-6)
-        beyond = (min(length, limit) * np.float32(0.5) + np.float32(1)) / length
-        best, furthest = -1, np.float32(-1)
+        longer = max(abs(vx), abs(vy))
+        if longer == 0:
+            continue
+        behind = n  # the surface goes on beyond both ends: its own colour
+        steps = np.int64(min(longer, limit) * half + one)
         for side in range(2):
-            s = beyond if side else -beyond
-            y = min(max(row + np.int64(np.floor(s * vy + np.float32(0.5))), 0), height - 1)
-            x = min(max(column + np.int64(np.floor(s * vx + np.float32(0.5))), 0), width - 1)
-            other = entry[y, x]
-            depth = near_m[other] if other >= 0 else depth_m[y, x]
-            if depth > furthest:
-                best, furthest = other, depth
-        if best >= 0:
+            sx, sy = (vx / longer, vy / longer) if side else (-vx / longer, -vy / longer)
+            depth = near_m[n]
+            for k in range(1, steps + 1):
+                y, x = row + np.int64(np.floor(k * sy + half)), column + np.int64(np.floor(k * sx + half))
+                if not (0 <= y < height and 0 <= x < width):
+                    break
+                other = entry[y, x]
+                if other < 0:
+                    if depth_m[y, x] > depth:
+                        behind, steps = -1, k - 1
+                    break
+                if near_m[other] > depth + _STEP_M:
+                    behind, steps = other, k - 1
+                    break
+                depth = near_m[other]
+        if behind >= 0:
             for c in range(4):
-                smeared[row, column, c] += missing * rgba[best, c]
+                smeared[row, column, c] += missing * rgba[behind, c]
 
 
 @compiled
