@@ -44,7 +44,8 @@ def camera_motion(camera: Camera, t: int, depth_m: Float) -> Float:
 def extend(padded: Float) -> None:
     """Fill the margin of padded (H + 2 MARGIN_PX, W + 2 MARGIN_PX, 3) with the nearest colours of the picture in it."""
     edge = MARGIN_PX
-    padded[edge:-edge, :edge], padded[edge:-edge, -edge:] = padded[edge:-edge, edge, None], padded[edge:-edge, -edge - 1, None]
+    rows = padded[edge:-edge]
+    rows[:, :edge], rows[:, -edge:] = rows[:, edge, None], rows[:, -edge - 1, None]
     padded[:edge], padded[-edge:] = padded[edge], padded[-edge - 1]
 
 

@@ -42,7 +42,8 @@ class Painter:
 
         Args:
             meshes: of P people, who may share one.
-            turned, joint_m: (P, T, S, 3, 3) and (P, T, S, 3), as `pose_segments` gives them for each person.
+            turned: (P, T, S, 3, 3), as `pose_segments` gives it for each person.
+            joint_m: (P, T, S, 3), likewise.
             rest_joints_m: (P, S, 3), `Body.joints_m` of each.
             head: (B,) which of a body's vertices, the first ones of each mesh, the head's box is drawn around.
             camera: over the same T frames.

@@ -36,12 +36,8 @@ def light_vertices(point_m, normal, towards, up, lamp, ambient, along, down, cel
         if lit > 0:
             # Looked up a little outside of the surface, which would else shade itself.
             a, b, c = x + nx * np.float32(0.02), y + ny * np.float32(0.02), z + nz * np.float32(0.02)
-            column = (
-                along[0, 0] * a + along[0, 1] * b + along[0, 2] * c + along[0, 3] - corner_m[0]
-            ) / cell_m - half
-            row = (
-                along[1, 0] * a + along[1, 1] * b + along[1, 2] * c + along[1, 3] - corner_m[1]
-            ) / cell_m - half
+            column = (along[0, 0] * a + along[0, 1] * b + along[0, 2] * c + along[0, 3] - corner_m[0]) / cell_m - half
+            row = (along[1, 0] * a + along[1, 1] * b + along[1, 2] * c + along[1, 3] - corner_m[1]) / cell_m - half
             height = along[2, 0] * a + along[2, 1] * b + along[2, 2] * c + along[2, 3] + np.float32(0.05)
             i, j = np.int64(np.floor(row)), np.int64(np.floor(column))
             if 0 <= i < rows - 1 and 0 <= j < columns - 1:

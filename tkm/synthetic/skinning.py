@@ -79,8 +79,8 @@ def skin(rest_m, normal, segment, share, transform, rate, lens, point_m, turned,
 
 @compiled
 def box(screen, is_used):
-    """(5,) float64: the box, x1 y1 x2 y2, of those used vertices of screen (V, 3) that are before the camera, NaN where none is, and how
-    many are not.
+    """(5,) float64: the box, x1 y1 x2 y2, of those used vertices of screen (V, 3) that are before the camera, NaN where none is;
+    and how many are not.
     """
     found = np.array([np.inf, np.inf, -np.inf, -np.inf, 0.0])
     for v in range(len(screen)):
