@@ -100,9 +100,9 @@ def _equal(one: Drawn, other: Drawn) -> bool:
 
 
 def test_a_cube_covers_the_pixels_and_has_the_depth_that_the_pinhole_gives_it() -> None:
-    drawn = _painter([_cube()], _still((0.3, 4.0, EYE_M + 0.1))).draw(_plate(), 1)
+    drawn = _painter([_cube()], _still((0.1, 4.0, EYE_M + 0.1))).draw(_plate(), 1)
     front_m = 4.0 - SIDE_M / 2
-    box = np.array([0.1, -0.3, 0.5, 0.1]) * FOCAL_PX / front_m + np.array([W, H, W, H]) / 2
+    box = np.array([-0.1, -0.3, 0.3, 0.1]) * FOCAL_PX / front_m + np.array([W, H, W, H]) / 2
     assert _extent(drawn.person == 0) == pytest.approx(box, abs=0.5)
     assert drawn.full_xyxy_px[0] == pytest.approx(box, abs=0.01)
     x1, y1, x2, y2 = (2 * box + [2, 2, -2, -2]).astype(int)
@@ -153,7 +153,7 @@ def test_what_stands_before_a_person_hides_them() -> None:
 
 
 def test_the_share_of_an_edge_pixel_that_is_covered_mixes_the_colours() -> None:
-    drawn = _painter([_cube()], _still((0.0, 4.0, EYE_M))).draw(_plate(level=0.0), 1)
+    drawn = _painter([_cube()], _still((0.0, 4.2, EYE_M))).draw(_plate(level=0.0), 1)  # its front is 15 pixels wide
     covered = (drawn.person == 0).reshape(H, 2, W, 2).mean(axis=(1, 3))
     full = drawn.colour[H // 2, W // 2, 0]
     is_part = (covered == 0.5) & (np.arange(H) == H // 2)[:, None]
@@ -169,7 +169,7 @@ def test_boxes_are_those_of_the_vertices_and_of_the_heads_vertices(body_model: B
     faces = body_model.faces
     mesh = Mesh(body.rest_m, faces, order.astype(np.uint8), share, np.zeros(len(faces), np.uint8), _materials())
     head = body_model.skin[:, SEGMENT["head"]] > 0.5
-    rotation, root_m = np.tile(np.eye(3), (1, S, 1, 1)), np.array([[0.4, 4.0, body.sole_m]])
+    rotation, root_m = np.tile(np.eye(3), (1, S, 1, 1)), np.array([[0.4, 6.5, body.sole_m]])
     turn = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
     rotation[0, SEGMENT["left_upper_arm"]] = turn
     turned, joint_m = pose_segments(body, rotation, root_m)
@@ -197,21 +197,35 @@ def test_surfaces_that_face_the_lamp_are_brighter() -> None:
 
 def test_shadows_darken_the_ground_by_the_feet_away_from_the_lamp_and_nowhere_far() -> None:
     plate = _ground_plate()
-    drawn = _painter([_cube()], _still((0.0, 5.0, SIDE_M / 2))).draw(plate, 1)
+    drawn = _painter([_cube()], _still((0.0, 7.0, SIDE_M / 2))).draw(plate, 1)
     kept = np.where(np.isfinite(plate.depth_m), drawn.colour[..., 0] / plate.colour[..., 0], 1)
     is_free = (drawn.person < 0).reshape(H, 2, W, 2).all(axis=(1, 3)) & np.isfinite(plate.depth_m)
     x, y = plate.ground_m[..., 0], plate.ground_m[..., 1]
-    behind = is_free & (np.abs(x) < 0.15) & (y > 5.2) & (y < 5.45)
-    before = is_free & (np.abs(x) < 0.1) & (y > 4.72) & (y < 4.78)
-    far = is_free & (np.hypot(x, y - 5) > 1.5)
-    beside = is_free & (np.abs(y - 5.0) < 0.1) & (np.abs(np.abs(x) - 0.27) < 0.03)
+    before = is_free & (np.abs(x) < 0.1) & (y > 6.6) & (y < 6.8)
+    far = is_free & (np.hypot(x, y - 7) > 1.5)
+    beside = is_free & (np.abs(y - 7.0) < 0.15) & (np.abs(np.abs(x) - 0.27) < 0.03)
     assert before.any()
     assert beside.any()
-    if behind.any():
-        assert kept[behind].max() < 0.7
+    assert kept[before].max() < 0.97
     assert kept[beside].mean() < 0.95
     assert (kept[far] == 1).all()
-    assert (kept <= 1).all() or kept[is_free].max() <= 1
+    assert kept[is_free].max() <= 1
+
+
+def test_shadows_lie_on_the_side_away_from_the_lamp() -> None:
+    plate = _ground_plate()
+    at_m = _still((0.0, 7.0, SIDE_M / 2), frames=1)
+    lamp_on_the_left = Light(np.array([-0.6, 0, 0.8], np.float32), np.full(3, 0.7, np.float32), np.full(3, 0.3, np.float32), 0.8)
+    joint_m = np.repeat(at_m[:, :, None], S, axis=2)
+    turned, rest_m = np.tile(np.eye(3), (1, 1, S, 1, 1)), np.zeros((1, S, 3))
+    painter = Painter([_cube()], turned, joint_m, rest_m, np.ones(4, np.bool_), _camera(1), lamp_on_the_left, 0.0)
+    drawn = painter.draw(plate, 0)
+    kept, (x, y) = drawn.colour[..., 0] / plate.colour[..., 0], np.moveaxis(plate.ground_m, 2, 0)
+    at_side = np.abs(y - 7) < 0.15
+    lit, dark = (at_side & (np.abs(x - middle) < 0.04) for middle in (-0.38, 0.38))
+    assert lit.any()
+    assert kept[lit].min() > 0.95
+    assert kept[dark].max() < 0.75
 
 
 def test_a_moving_person_is_smeared_along_the_motion_and_keeps_its_light() -> None:
@@ -251,7 +265,7 @@ def test_a_turning_camera_smears_the_plate_its_own_way(axis: int) -> None:
     assert colour.sum() == pytest.approx(1, abs=1e-3)
     across, along = np.ptp(np.argwhere(colour > 1e-6), axis=0)[:: 1 if axis == 0 else -1]
     assert along == pytest.approx(FOCAL_PX * np.tan(np.radians(3)) * 0.7, abs=1.5)
-    assert across <= 1
+    assert across <= 2  # a tile's middle is a little off the picture's
 
 
 def test_equal_input_gives_equal_bits_in_any_order_of_frames() -> None:

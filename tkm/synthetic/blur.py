@@ -1,4 +1,4 @@
-"""Motion blur: the plate by the camera's motion, people by their own, both along straight lines with the frame's time in the middle.
+"""Motion blur: the plate by the camera's motion, people by their own, along straight lines with the frame's time in the middle.
 
 Shape legend: H x W pixels, R x C tiles, N pixels that show people.
 """
@@ -53,8 +53,8 @@ def extend(padded: Float) -> None:
 def smear_plate(padded, moved_px, out):
     """Fill out (H, W, 3) with the mean of a picture along a line through each pixel, one direction and length a tile.
 
-    Args: padded, (H + 2 MARGIN_PX, W + 2 MARGIN_PX, 3); moved_px, (R, C, 2), the
-    lines. A line is a box filter along its longer axis, its shorter axis' fractions shared by the two pixels they lie between.
+    Args: padded, (H + 2 MARGIN_PX, W + 2 MARGIN_PX, 3); moved_px, (R, C, 2), the lines. A line is a box
+    filter along its longer axis; across it, what falls between two pixels is shared by them.
     """
     height, width = out.shape[0], out.shape[1]
     reach, tile, margin = REACH_PX, _TILE_PX, MARGIN_PX
@@ -154,10 +154,10 @@ def smear_people(count, at, rgba, moved_px, near_m, entry, depth_m, smeared):
                 other = entry[y, x]
                 if other < 0:
                     if depth_m[y, x] > depth:
-                        behind, steps = -1, k - 1
+                        behind, steps = -1, np.int64(k - 1)
                     break
                 if near_m[other] > depth + _STEP_M:
-                    behind, steps = other, k - 1
+                    behind, steps = other, np.int64(k - 1)
                     break
                 depth = near_m[other]
         if behind >= 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tkm.synthetic import blur, raster, shading, shadows, skinning
 from tkm.synthetic.body import Double
@@ -92,7 +93,8 @@ class Painter:
         for p in shown:
             start, stop = crowd.first_face[p : p + 2]
             raster.rasterise(
-                self._screen, crowd.faces, start, stop, crowd.is_thin, crowd.face_segment, p, depth_m, person, segment, self._triangle
+                self._screen, crowd.faces, start, stop, crowd.is_thin, crowd.face_segment, p, depth_m, person, segment,
+                self._triangle,
             )  # fmt: skip
         colour = self._paint_plate(plate, t, shadow, keeps)
         around = _around([boxes[p] for p in shown], H, W)
@@ -140,8 +142,8 @@ class Painter:
         for p in people:
             start, stop = self._crowd.first_face[p : p + 2]
             shadows.cast(
-                self._point_m, self._crowd.faces, start, stop, along, down, np.float32(shadow.cell_m), shadow.corner_m, shadow.height_m,
-                shadow.above_m, shadow.low,
+                self._point_m, self._crowd.faces, start, stop, along, down, np.float32(shadow.cell_m), shadow.corner_m,
+                shadow.height_m, shadow.above_m, shadow.low,
             )  # fmt: skip
         shadow = shadows.closed(shadow)
         return shadow, shadows.dimming(shadow, self._light)
@@ -153,8 +155,8 @@ class Painter:
         for p in people:
             own = self._range(p)
             shading.light_vertices(
-                self._point_m[own], self._normal[own], towards, up, light.colour, light.ambient, along, down, np.float32(shadow.cell_m),
-                shadow.corner_m, shadow.height_m, shadow.above_m, self._light_at[own],
+                self._point_m[own], self._normal[own], towards, up, light.colour, light.ambient, along, down,
+                np.float32(shadow.cell_m), shadow.corner_m, shadow.height_m, shadow.above_m, self._light_at[own],
             )  # fmt: skip
 
     def _paint_plate(self, plate: Plate, t: int, shadow: shadows.ShadowMap, keeps: Float) -> Float:
@@ -172,8 +174,8 @@ class Painter:
             blur.smear_plate(self._padded, moved_px, colour)
         return colour
 
-    def _paint_people(self, colour: Float, plate_m: Float, person: np.ndarray, depth_m: Float, around: Rectangle) -> None:
-        """Lay the people that the buffers show over `colour`."""
+    def _paint_people(self, colour: Float, plate_m: Float, person: NDArray[np.int16], depth_m: Float, around: Rectangle) -> None:
+        """Lay the people that the buffers show within a rectangle, smeared as they move, over `colour`."""
         crowd, (H, W) = self._crowd, plate_m.shape
         self._entry.fill(-1)
         count = shading.shade(

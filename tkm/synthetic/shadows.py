@@ -139,7 +139,7 @@ def _soften(cells: Float, deviation: float) -> Float:
 
 @compiled
 def _mix(sharp, wide, height_m, low, lamp_share, sky_share, keeps):
-    """Fill keeps (R, C, 3): what the shadows `sharp` and `wide`, the latter of what is high, and the darkness below `low` leave."""
+    """Fill keeps (R, C, 3): what is left by the shadows `sharp` and, of what is high, `wide`, and by the darkness below `low`."""
     zero, one = np.float32(0), np.float32(1)
     for r in range(keeps.shape[0]):
         for c in range(keeps.shape[1]):
