@@ -144,8 +144,8 @@ def shade(
     Args: person, triangle, depth_m, (2H, 2W), of `rasterise`; the rectangle; screen (V, 3), velocity_px (V, 2), light (V, 4) and
     rest_m (V, 3); faces (F, 3) and material (F,); colour and second (M, 3), linear, and the other properties of the M materials.
     Fills the first N rows of `at` (., 2), row and column; rgba (., 4), colour times covered share, and that share; moved_px
-    (., 2), pixels a frame; near_m (.); and entry (H, W) with the row of a pixel in these, -1 where it shows nobody. `where` is (4,) int64
-    scratch.
+    (., 2), pixels a frame; near_m (.); and entry (H, W) with the row of a pixel in these, while pixels that show nobody keep
+    their -1. `where` is (4,) int64 scratch.
     """
     count = 0
     half, one, quarter = np.float32(0.5), np.float32(1), np.float32(0.25)
