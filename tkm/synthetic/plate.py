@@ -53,9 +53,9 @@ class Plate:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One frame with people, before blur and sensor. Buffers have 2 x 2 samples a pixel; P people.
+    """One frame with people, before the sensor. Buffers have 2 x 2 samples a pixel and are of the exposure's middle; P people.
 
-    colour        (H, W, 3) float32, linear light
+    colour        (H, W, 3) float32, linear light, blurred by motion
     depth_m       (2H, 2W) float32, of the nearest surface, the plate's included
     person        (2H, 2W) int16, number of the person nearest there, -1 for none
     segment       (2H, 2W) uint8, the segment that moves that surface most; 255 where no person is
