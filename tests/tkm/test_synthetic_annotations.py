@@ -87,10 +87,9 @@ def test_files_also_tell_what_can_be_seen_who_plays_and_how_the_clip_is_made_aga
 def test_truth_given_back_as_predictions_is_without_fault() -> None:
     truth = read(POSETRACK_15)
     scores = pool([score_video(truth, truth, "official", -np.inf)])
+    has_truth = [k for k, name in enumerate(POSETRACK_15.keypoints) if name != "head_top"]
     for metric in (scores.ap_before_threshold, scores.mota, scores.idf1, scores.hota):
-        given = metric[~np.isnan(metric)]
-        assert len(given)
-        np.testing.assert_allclose(given, 100)
+        np.testing.assert_allclose(metric[has_truth], 100)
 
 
 def test_no_two_clips_of_a_series_share_numbers_of_pictures_and_json_readers_take_them() -> None:

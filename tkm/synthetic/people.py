@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tkm.synthetic.body import Body, BodyModel, shape_body
-from tkm.synthetic.clip import DOMAINS
 from tkm.synthetic.dressing import dress
 from tkm.synthetic.mesh import Mesh
 from tkm.synthetic.outfits import Outfit, draw_outfit
+from tkm.synthetic.spec import DOMAINS
 
 PEOPLE = 3_000_000  # numbers that `cast` draws from; a twin has its sibling's number plus this
 _STREAM = 0x70656F70  # keeps the people's random numbers apart from those of others that count from 0
