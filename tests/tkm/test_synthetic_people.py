@@ -27,7 +27,7 @@ def crowd(body_model: BodyModel) -> tuple[Person, ...]:
 @pytest.fixture
 def no_clothes() -> Iterator[None]:
     """Casting without the time that sewing takes."""
-    with patch.object(people, "dress", lambda model, body, outfit: None):
+    with patch.object(people, "dress", lambda *_: None):
         yield
 
 
@@ -145,7 +145,7 @@ def test_cast_gives_twins_of_each_other_and_nobody_twice(body_model: BodyModel) 
 @pytest.mark.usefixtures("no_clothes")
 def test_the_share_of_twins_is_the_one_asked_for(body_model: BodyModel) -> None:
     rng = np.random.default_rng(1)
-    with patch.object(people, "shape_body", lambda model, phenotype: None):
+    with patch.object(people, "shape_body", lambda *_: None):
         counts = [sum(other is not None for other in cast(body_model, 9, 0.3, "open", rng)[1]) for _ in range(400)]
     assert set(counts) == {2, 4}
     assert np.mean(counts) / 9 == pytest.approx(0.3, abs=0.02)
@@ -153,7 +153,7 @@ def test_the_share_of_twins_is_the_one_asked_for(body_model: BodyModel) -> None:
 
 @pytest.mark.usefixtures("no_clothes")
 def test_domains_have_nobody_in_common(body_model: BodyModel) -> None:
-    with patch.object(people, "shape_body", lambda model, phenotype: None):
+    with patch.object(people, "shape_body", lambda *_: None):
         for number, domain in enumerate(DOMAINS):
             chosen, _ = cast(body_model, 15, 0.5, domain, np.random.default_rng(5))
             assert {person.number % len(DOMAINS) for person in chosen} == {number}

@@ -243,7 +243,8 @@ def _bottom(rng: np.random.Generator, woman: bool, child: bool) -> Bottom:
         )
     if kind == "jeans":
         return Bottom(0.16, float(rng.uniform(-0.77, -0.72)), float(rng.uniform(0.007, 0.013)),
-                      float(rng.choice([0.002, 0.01, 0.02])),                      Cloth(pick(rng, palette.DENIM)), None)  # fmt: skip
+                      float(rng.choice([0.002, 0.01, 0.02])),                      Cloth(pick(rng, palette.DENIM)),
+                      None)  # fmt: skip
     if kind == "leggings":
         return Bottom(
             0.19,
