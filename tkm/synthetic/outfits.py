@@ -78,7 +78,8 @@ def draw_outfit(rng: np.random.Generator, woman: bool, years: float) -> Outfit:
         skin=skin, hair=hair, iris=Cloth(pick(rng, palette.IRIS), gloss=0.3), lips=_lips(rng, skin.colour, woman and not child),
         hair_style=style, hat=hat, hat_cloth=Cloth(top_colour(rng)),
         beard=float(rng.choice([0, 0.3, 0.85], p=[0.5, 0.25, 0.25])) if not woman and years > 20 else 0.0,
-        glasses=bool(rng.random() < (0.1 if years < 45 else 0.3)), tops=tops, bottom=bottom, skirts=skirts, legs=legs, socks=socks,
+        glasses=bool(rng.random() < (0.1 if years < 45 else 0.3)), tops=tops, bottom=bottom, skirts=skirts, legs=legs,
+        socks=socks,
         shoe=_shoe(rng, woman, child), bag=bag,
         bag_cloth=Cloth(pick(rng, (*palette.LEATHER, *palette.DARK, *palette.BRIGHT[::3]))),
         strap_cloth=Cloth(pick(rng, (*palette.LEATHER[:3], *palette.DARK[:4]))), folds=int(rng.integers(2**31)),
@@ -184,7 +185,8 @@ def _top(rng: np.random.Generator, woman: bool, tucked: bool) -> Top:
                        trim_cloth=Cloth(_shade(cloth.colour, 0.85)))  # fmt: skip
     if kind == "hoodie":
         return replace(top, sleeve_m=WRIST_M, neck_m=-0.02, thickness_m=float(rng.uniform(0.02, 0.03)),
-                       hem_m=min(hem_m, 0.08), flare_m=0.006, trim=str(rng.choice(["none", "print", "block"], p=[0.7, 0.2, 0.1])))  # fmt: skip
+                       hem_m=min(hem_m, 0.08), flare_m=0.006,
+                       trim=str(rng.choice(["none", "print", "block"], p=[0.7, 0.2, 0.1])))  # fmt: skip
     if kind == "polo":
         return replace(top, sleeve_m=0.17, neck_m=-0.01, vee=0.04)
     return replace(top, sleeve_m=-1.0, neck_m=0.06, thickness_m=0.008)
@@ -240,8 +242,9 @@ def _bottom(rng: np.random.Generator, woman: bool, child: bool) -> Bottom:
             None,
         )
     if kind == "jeans":
-        return Bottom(0.16, float(rng.uniform(-0.77, -0.72)), float(rng.uniform(0.007, 0.013)), float(rng.choice([0.002, 0.01, 0.02])),
-                      Cloth(pick(rng, palette.DENIM)), None)  # fmt: skip
+        return Bottom(0.16, float(rng.uniform(-0.77, -0.72)), float(rng.uniform(0.007, 0.013)),
+                      float(rng.choice([0.002, 0.01, 0.02])),                      Cloth(pick(rng, palette.DENIM)),
+                      None)  # fmt: skip
     if kind == "leggings":
         return Bottom(
             0.19,

@@ -60,10 +60,10 @@ def _person(model: BodyModel, number: int, phenotype: tuple[float, ...], years: 
 def _draw_phenotype(rng: np.random.Generator, woman: bool, years: float) -> tuple[float, ...]:
     """Values of `tkm.synthetic.body.PHENOTYPES`."""
     gender = rng.uniform(0.85, 1.0) if woman else rng.uniform(0.0, 0.15)
-    age = np.interp(years, [1, 10, 25, 90], [0, 1 / 3, 2 / 3, 1])
+    age = np.interp(years, [1, 10, 18, 25, 90], [0, 1 / 3, 0.61, 2 / 3, 1])
     muscle = np.clip(rng.normal(0.5 if not woman else 0.42, 0.15), 0.1, 0.95)
     weight = np.clip(rng.normal(0.5, 0.17) + 0.1 * np.clip((years - 30) / 40, 0, 1), 0.12, 1.0)
-    height = np.clip(rng.normal(0.36, 0.055), 0.25, 0.5)
+    height = np.clip(rng.normal(0.37 if woman else 0.395, 0.055), 0.27, 0.52)
     return (float(gender), float(age), float(muscle), float(weight), float(height), float(rng.uniform(0.3, 0.8)))
 
 

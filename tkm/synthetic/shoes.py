@@ -59,8 +59,9 @@ def make_shoe(surface: Surface, side: str, shoe: Shoe, size: float, numbers: dic
     side_x = np.concatenate([[1.0, 1.04], np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** 0.7, [-1.04, -1.0]])
     up = np.abs(np.sin(turn)) ** 0.75
     rows = len(_ALONG)
+    ground, edge = np.zeros((rows, 1)), np.full((rows, 1), sole)
     z = np.concatenate(
-        [np.zeros((rows, 1)), np.full((rows, 1), sole), sole + (height - sole)[:, None] * up, np.full((rows, 1), sole), np.zeros((rows, 1))],
+        [ground, edge, sole + (height - sole)[:, None] * up, edge, ground],
         axis=1,
     )  # fmt: skip
     narrow = np.clip((z - sole) / (0.08 * size), 0, 1) * 0.35 * np.clip(1.2 - _ALONG, 0, 1)[:, None]
