@@ -135,9 +135,12 @@ def _door(x: float, rng: np.random.Generator) -> list[Solids]:
     leaf = Finish(Texture.WOOD, wood(rng)) if rng.random() < 0.6 else Finish(tint=colour(rng, 0.7))
     frame = Finish(tint=(0.6, 0.6, 0.58))
     return [
-        box((x, -0.02, 0), (x + 0.95, 0, 2.05), leaf), box((x - 0.08, -0.04, 0), (x, 0, 2.13), frame), box((x + 0.95, -0.04, 0), (x + 1.03, 0, 2.13), frame),
-        box((x, -0.04, 2.05), (x + 0.95, 0, 2.13), frame), box((x + 0.83, -0.07, 1.0), (x + 0.90, -0.02, 1.03), Finish(tint=(0.4, 0.4, 0.4), gloss=0.5)),
-    ]  # fmt: skip
+        box((x, -0.02, 0), (x + 0.95, 0, 2.05), leaf),
+        box((x - 0.08, -0.04, 0), (x, 0, 2.13), frame),
+        box((x + 0.95, -0.04, 0), (x + 1.03, 0, 2.13), frame),
+        box((x, -0.04, 2.05), (x + 0.95, 0, 2.13), frame),
+        box((x + 0.83, -0.07, 1.0), (x + 0.90, -0.02, 1.03), Finish(tint=(0.4, 0.4, 0.4), gloss=0.5)),
+    ]
 
 
 def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Generator) -> Place:
@@ -199,8 +202,12 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
             unshadowing(box((x - 0.3, y - 0.3, height - 0.04), (x + 0.3, y + 0.3, height), lamp))
             for y in np.arange(rear - 1.5, front, -2.6)
         ]
-    floors = (Finish(Texture.PLANKS, wood(rng), gloss=0.10), Finish(Texture.PLANKS, wood(rng), gloss=0.06), Finish(Texture.TILES, colour(rng, 0.6), gloss=0.12),
-              Finish(Texture.CARPET, colour(rng, 0.35)))  # fmt: skip
+    floors = (
+        Finish(Texture.PLANKS, wood(rng), gloss=0.10),
+        Finish(Texture.PLANKS, wood(rng), gloss=0.06),
+        Finish(Texture.TILES, colour(rng, 0.6), gloss=0.12),
+        Finish(Texture.CARPET, colour(rng, 0.35)),
+    )
     if rng.random() < 0.4:
         x, y, wide, deep = rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0.9, 1.6), rng.uniform(0.7, 1.2)
         parts.append(_patch(x - wide, y - deep, x + wide, y + deep, Finish(Texture.CARPET, colour(rng, 0.4))))
@@ -417,7 +424,8 @@ def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.
             parts.append(placed(f.tree(rng).solids, (x + wide / 2, back + 3, 0)))
         x += wide
     # Through gaps one sees other houses, not the horizon.
-    parts += [placed(joined(_house(12.0, int(rng.integers(2, 5)), rng)), (x, back + 16, 0.0)) for x in np.arange(-48.0, 48.0, 12.0)]
+    for x in np.arange(-48.0, 48.0, 12.0):
+        parts.append(placed(joined(_house(12.0, int(rng.integers(2, 5)), rng)), (x, back + 16, 0.0)))
     slabs = Finish(Texture.PAVING, tuple(rng.uniform(0.25, 0.42) * np.array([1.0, 0.97, 0.92])))
     ground = slabs if square else Finish(Texture.ASPHALT, tuple(rng.uniform(0.08, 0.18) * np.array([1.0, 1.0, 1.02])))
     if square:
