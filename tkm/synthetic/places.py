@@ -121,8 +121,9 @@ def _window(x: float, low: float, wide: float, high: float, light: Light, rng: n
     below = Finish(Texture.HEDGE, f.green(rng) if rng.random() < 0.6 else colour(rng, 0.4), glow=bright)
     horizon = low + high * rng.uniform(0.1, 0.6)
     parts = [_panel(x, x + wide, horizon, low + high, -0.01, sky), _panel(x, x + wide, low, horizon, -0.01, below)]
-    bars = [(x - 0.06, x, low - 0.06, low + high + 0.06), (x + wide, x + wide + 0.06, low - 0.06, low + high + 0.06),
-            (x, x + wide, low + high, low + high + 0.06), (x + wide / 2 - 0.025, x + wide / 2 + 0.025, low, low + high)]  # fmt: skip
+    sides, top = (low - 0.06, low + high + 0.06), (low + high, low + high + 0.06)
+    bars = [(x - 0.06, x, *sides), (x + wide, x + wide + 0.06, *sides), (x, x + wide, *top)]
+    bars.append((x + wide / 2 - 0.025, x + wide / 2 + 0.025, low, low + high))
     parts += [box((a, -0.05, c), (b, 0, d), frame) for a, b, c, d in bars]
     parts.append(box((x - 0.1, -0.16, low - 0.08), (x + wide + 0.1, 0, low - 0.04), frame))
     if rng.random() < 0.4:
@@ -414,7 +415,7 @@ def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.
     kerb = high[1] + 0.9
     back = max(kerb + rng.uniform(3.2, 4.5), rng.uniform(7, 13 if square else 9))
     parts: list[Solids] = []
-    x, reach = -26.0, 3.0 * back + 8
+    reach = 3.0 * back + 8
     x = -reach
     while x < reach:
         wide = rng.uniform(5, 11)
@@ -424,8 +425,8 @@ def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.
             parts.append(placed(f.tree(rng).solids, (x + wide / 2, back + 3, 0)))
         x += wide
     # Through gaps one sees other houses, not the horizon.
-    for x in np.arange(-48.0, 48.0, 12.0):
-        parts.append(placed(joined(_house(12.0, int(rng.integers(2, 5)), rng)), (x, back + 16, 0.0)))
+    behind = np.arange(-48.0, 48.0, 12.0)
+    parts += [placed(joined(_house(12.0, int(rng.integers(2, 5)), rng)), (x, back + 16, 0.0)) for x in behind]
     slabs = Finish(Texture.PAVING, tuple(rng.uniform(0.25, 0.42) * np.array([1.0, 0.97, 0.92])))
     ground = slabs if square else Finish(Texture.ASPHALT, tuple(rng.uniform(0.08, 0.18) * np.array([1.0, 1.0, 1.02])))
     if square:
