@@ -52,14 +52,19 @@ def plan_place(taken_m: Double, light: Light, rng: np.random.Generator) -> Place
     cos, sin = np.cos(yaw), np.sin(yaw)
     own = taken_m @ np.array([[cos, -sin], [sin, cos]])
     low, high = own.min(axis=0), own.max(axis=0)
-    place: Place = kind(low, high, light, yaw, rng)
-    return place
+    return kind(low, high, light, yaw, rng)
 
 
 def no_place() -> Place:
     """Nothing but the ground, for a photo's sake."""
-    nowhere = Air(np.ones(3), np.ones(3), 0.0, np.inf)
-    return Place(joined([]), Finish(), nowhere, f.INDOOR + f.STREET, 0.0, np.array([[-6.0, -12.0], [6.0, 6.0]]))
+    return Place(
+        joined([]),
+        Finish(),
+        Air(np.ones(3), np.ones(3), 0.0, np.inf),
+        f.INDOOR + f.STREET,
+        0.0,
+        np.array([[-6.0, -12.0], [6.0, 6.0]]),
+    )
 
 
 def _indoor_air(light: Light) -> Air:
@@ -424,9 +429,9 @@ def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.
         else:
             parts.append(placed(f.tree(rng).solids, (x + wide / 2, back + 3, 0)))
         x += wide
-    # Through gaps one sees other houses, not the horizon.
-    behind = np.arange(-48.0, 48.0, 12.0)
-    parts += [placed(joined(_house(12.0, int(rng.integers(2, 5)), rng)), (x, back + 16, 0.0)) for x in behind]
+    # Through gaps one sees other walls, not the horizon.
+    tall = Finish(Texture.BRICK, (0.40, 0.33, 0.26))
+    parts += [unshadowing(box((x, back + 16, 0), (x + 12, back + 20, rng.uniform(6, 13)), tall)) for x in np.arange(-48, 48, 12)]
     slabs = Finish(Texture.PAVING, tuple(rng.uniform(0.25, 0.42) * np.array([1.0, 0.97, 0.92])))
     ground = slabs if square else Finish(Texture.ASPHALT, tuple(rng.uniform(0.08, 0.18) * np.array([1.0, 1.0, 1.02])))
     if square:
