@@ -5,8 +5,8 @@ Each is made about its own origin on the ground, and its front faces -y.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -442,10 +442,11 @@ def seat_solids(seat: Seat, rng: np.random.Generator) -> Solids:
 
 def _tipped(upright: Solids, x: float, z: float) -> Solids:
     """Something made along z, laid along y, with its middle at (x, 0, z)."""
-    turn: Sequence[Sequence[float]] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
-    rotation = np.array(turn, np.float64)
+    turn = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64)
     shift = np.array([x, 0.0, z])
-    return Solids(
-        upright.corners_m @ rotation.T + shift, upright.texture, upright.tint, upright.across, upright.centre_m @ rotation.T + shift,
-        upright.axis @ rotation.T, upright.glow, upright.gloss, upright.level, upright.casts,
-    )  # fmt: skip
+    return replace(
+        upright,
+        corners_m=upright.corners_m @ turn.T + shift,
+        centre_m=upright.centre_m @ turn.T + shift,
+        axis=upright.axis @ turn.T,
+    )

@@ -52,14 +52,19 @@ def plan_place(taken_m: Double, light: Light, rng: np.random.Generator) -> Place
     cos, sin = np.cos(yaw), np.sin(yaw)
     own = taken_m @ np.array([[cos, -sin], [sin, cos]])
     low, high = own.min(axis=0), own.max(axis=0)
-    place: Place = kind(low, high, light, yaw, rng)
-    return place
+    return kind(low, high, light, yaw, rng)
 
 
 def no_place() -> Place:
     """Nothing but the ground, for a photo's sake."""
-    nowhere = Air(np.ones(3), np.ones(3), 0.0, np.inf)
-    return Place(joined([]), Finish(), nowhere, f.INDOOR + f.STREET, 0.0, np.array([[-6.0, -12.0], [6.0, 6.0]]))
+    return Place(
+        joined([]),
+        Finish(),
+        Air(np.ones(3), np.ones(3), 0.0, np.inf),
+        f.INDOOR + f.STREET,
+        0.0,
+        np.array([[-6.0, -12.0], [6.0, 6.0]]),
+    )
 
 
 def _indoor_air(light: Light) -> Air:
@@ -121,8 +126,9 @@ def _window(x: float, low: float, wide: float, high: float, light: Light, rng: n
     below = Finish(Texture.HEDGE, f.green(rng) if rng.random() < 0.6 else colour(rng, 0.4), glow=bright)
     horizon = low + high * rng.uniform(0.1, 0.6)
     parts = [_panel(x, x + wide, horizon, low + high, -0.01, sky), _panel(x, x + wide, low, horizon, -0.01, below)]
-    bars = [(x - 0.06, x, low - 0.06, low + high + 0.06), (x + wide, x + wide + 0.06, low - 0.06, low + high + 0.06),
-            (x, x + wide, low + high, low + high + 0.06), (x + wide / 2 - 0.025, x + wide / 2 + 0.025, low, low + high)]  # fmt: skip
+    sides, top = (low - 0.06, low + high + 0.06), (low + high, low + high + 0.06)
+    bars = [(x - 0.06, x, *sides), (x + wide, x + wide + 0.06, *sides), (x, x + wide, *top)]
+    bars.append((x + wide / 2 - 0.025, x + wide / 2 + 0.025, low, low + high))
     parts += [box((a, -0.05, c), (b, 0, d), frame) for a, b, c, d in bars]
     parts.append(box((x - 0.1, -0.16, low - 0.08), (x + wide + 0.1, 0, low - 0.04), frame))
     if rng.random() < 0.4:
@@ -135,9 +141,12 @@ def _door(x: float, rng: np.random.Generator) -> list[Solids]:
     leaf = Finish(Texture.WOOD, wood(rng)) if rng.random() < 0.6 else Finish(tint=colour(rng, 0.7))
     frame = Finish(tint=(0.6, 0.6, 0.58))
     return [
-        box((x, -0.02, 0), (x + 0.95, 0, 2.05), leaf), box((x - 0.08, -0.04, 0), (x, 0, 2.13), frame), box((x + 0.95, -0.04, 0), (x + 1.03, 0, 2.13), frame),
-        box((x, -0.04, 2.05), (x + 0.95, 0, 2.13), frame), box((x + 0.83, -0.07, 1.0), (x + 0.90, -0.02, 1.03), Finish(tint=(0.4, 0.4, 0.4), gloss=0.5)),
-    ]  # fmt: skip
+        box((x, -0.02, 0), (x + 0.95, 0, 2.05), leaf),
+        box((x - 0.08, -0.04, 0), (x, 0, 2.13), frame),
+        box((x + 0.95, -0.04, 0), (x + 1.03, 0, 2.13), frame),
+        box((x, -0.04, 2.05), (x + 0.95, 0, 2.13), frame),
+        box((x + 0.83, -0.07, 1.0), (x + 0.90, -0.02, 1.03), Finish(tint=(0.4, 0.4, 0.4), gloss=0.5)),
+    ]
 
 
 def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Generator) -> Place:
@@ -199,8 +208,12 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
             unshadowing(box((x - 0.3, y - 0.3, height - 0.04), (x + 0.3, y + 0.3, height), lamp))
             for y in np.arange(rear - 1.5, front, -2.6)
         ]
-    floors = (Finish(Texture.PLANKS, wood(rng), gloss=0.10), Finish(Texture.PLANKS, wood(rng), gloss=0.06), Finish(Texture.TILES, colour(rng, 0.6), gloss=0.12),
-              Finish(Texture.CARPET, colour(rng, 0.35)))  # fmt: skip
+    floors = (
+        Finish(Texture.PLANKS, wood(rng), gloss=0.10),
+        Finish(Texture.PLANKS, wood(rng), gloss=0.06),
+        Finish(Texture.TILES, colour(rng, 0.6), gloss=0.12),
+        Finish(Texture.CARPET, colour(rng, 0.35)),
+    )
     if rng.random() < 0.4:
         x, y, wide, deep = rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0.9, 1.6), rng.uniform(0.7, 1.2)
         parts.append(_patch(x - wide, y - deep, x + wide, y + deep, Finish(Texture.CARPET, colour(rng, 0.4))))
@@ -407,7 +420,7 @@ def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.
     kerb = high[1] + 0.9
     back = max(kerb + rng.uniform(3.2, 4.5), rng.uniform(7, 13 if square else 9))
     parts: list[Solids] = []
-    x, reach = -26.0, 3.0 * back + 8
+    reach = 3.0 * back + 8
     x = -reach
     while x < reach:
         wide = rng.uniform(5, 11)
@@ -416,8 +429,9 @@ def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.
         else:
             parts.append(placed(f.tree(rng).solids, (x + wide / 2, back + 3, 0)))
         x += wide
-    # Through gaps one sees other houses, not the horizon.
-    parts += [placed(joined(_house(12.0, int(rng.integers(2, 5)), rng)), (x, back + 16, 0.0)) for x in np.arange(-48.0, 48.0, 12.0)]
+    # Through gaps one sees other walls, not the horizon.
+    tall = Finish(Texture.BRICK, (0.40, 0.33, 0.26))
+    parts += [unshadowing(box((x, back + 16, 0), (x + 12, back + 20, rng.uniform(6, 13)), tall)) for x in np.arange(-48, 48, 12)]
     slabs = Finish(Texture.PAVING, tuple(rng.uniform(0.25, 0.42) * np.array([1.0, 0.97, 0.92])))
     ground = slabs if square else Finish(Texture.ASPHALT, tuple(rng.uniform(0.08, 0.18) * np.array([1.0, 1.0, 1.02])))
     if square:

@@ -55,8 +55,9 @@ class Grain:
         self._y, self._x = y, x
 
     def of(self, power: float, stretch: float = 1.0, turn: int = 0) -> Float:
-        """(SIZE_PX, SIZE_PX) float32, smoother the higher the power. Stretch > 1 draws it out along x; turns give fields that do not
-        look alike.
+        """(SIZE_PX, SIZE_PX) float32, smoother the higher the power.
+
+        Args: stretch > 1 draws it out along x. turn: fields of different turns do not look alike.
         """
         radius = np.hypot(self._y, self._x * stretch)
         radius[0, 0] = np.inf
