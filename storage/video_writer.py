@@ -30,7 +30,9 @@ def mp4_writer(
     # Without names of versions in the file, which would differ where its pictures do not.
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     with av.open(str(path), "w", format="mp4", options=options) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+        # x264's assembly for mbtree reads memory that nothing was written to, and decides differently from run to run.
+        coding = {"crf": str(crf), "preset": "veryfast", "x264-params": "mbtree=0"}
+        stream = container.add_stream("libx264", rate=rate, options=coding)
         right, below = width_px % 2, height_px % 2
         stream.width, stream.height, stream.pix_fmt = width_px + right, height_px + below, "yuv420p"
         stream.time_base = stream.codec_context.time_base = time_base
