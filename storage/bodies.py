@@ -13,8 +13,8 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from storage.store import Store, StoreError
-from tkm.synthetic import anny_export
-from tkm.synthetic.body import BodyModel
+from tkm.synthetic.bodies import anny_export
+from tkm.synthetic.bodies.body import BodyModel
 
 _IN_STORE = re.compile(rf"bodies/body-v{anny_export.VERSION}-([0-9a-f]{{16}})\.npz")
 

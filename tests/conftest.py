@@ -18,7 +18,7 @@ from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Params
 from tests.s3_server import BUCKET, S3Server, serve
-from tkm.synthetic.body import BodyModel
+from tkm.synthetic.bodies.body import BodyModel
 
 DEMO_CLIP = Path(__file__).resolve().parents[1] / "deployments" / "demo" / "cam01.mp4"
 

@@ -10,7 +10,7 @@ import pytest
 from storage import bodies
 from storage.bodies import known_body, machine_body, read_body, stored_body
 from storage.store import Store, StoreError
-from tkm.synthetic.body import BodyModel
+from tkm.synthetic.bodies.body import BodyModel
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tkm.datasets.sequence import Sequence
 from tkm.metrics.scores import pool, score_video
 from tkm.skeleton import COCO_17, POSETRACK_15, Skeleton
 from tkm.synthetic.annotations import annotation_document, first_image_id, truth_sequence
-from tkm.synthetic.body import KEYPOINTS
+from tkm.synthetic.bodies.body import KEYPOINTS
 from tkm.synthetic.clip import Role
 from tkm.synthetic.spec import ClipSpec
 from tkm.synthetic.truth import FrameTruth

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from tkm.synthetic.body import KEYPOINTS, Body, BodyModel, keypoints_m, pose_segments, shape_body
-from tkm.synthetic.segments import PARENTS, SEGMENT, SEGMENTS, segment_of_bone
+from tkm.synthetic.bodies.body import KEYPOINTS, Body, BodyModel, keypoints_m, pose_segments, shape_body
+from tkm.synthetic.bodies.segments import PARENTS, SEGMENT, SEGMENTS, segment_of_bone
 
 MAN = (0.0, 0.67, 0.5, 0.5, 0.42, 0.5)
 

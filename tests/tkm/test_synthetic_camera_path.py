@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tkm.synthetic.camera_path import plan_camera
 from tkm.synthetic.scenario import scenario_of
+from tkm.synthetic.scenery.camera_path import plan_camera
 
 STILL = scenario_of("easy")
 

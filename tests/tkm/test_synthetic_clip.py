@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tkm.geometry import Image
-from tkm.synthetic.body import KEYPOINTS, BodyModel
+from tkm.synthetic.bodies.body import KEYPOINTS, BodyModel
+from tkm.synthetic.bodies.segments import PARENTS, SEGMENTS
 from tkm.synthetic.camera import Camera
 from tkm.synthetic.clip import Clip, plan_clip
 from tkm.synthetic.scenario import PRESETS
-from tkm.synthetic.segments import PARENTS, SEGMENTS
 from tkm.synthetic.spec import DOMAINS, ClipSpec
 from tkm.synthetic.truth import HIDDEN, OUT_OF_VIEW, SEEN, FrameTruth
 

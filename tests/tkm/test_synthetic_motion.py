@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tkm.synthetic.actions import seat_height_m
-from tkm.synthetic.body import Body, BodyModel, keypoints_m, pose_segments, shape_body
+from tkm.synthetic.bodies.body import Body, BodyModel, keypoints_m, pose_segments, shape_body
+from tkm.synthetic.bodies.segments import SEGMENT
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.choreography import Choreography, plan_motions
-from tkm.synthetic.limbs import measure
-from tkm.synthetic.motion import Motion
-from tkm.synthetic.rotations import about_x, about_z, pitch_roll_yaw, transpose
+from tkm.synthetic.motion.actions import seat_height_m
+from tkm.synthetic.motion.choreography import Choreography, plan_motions
+from tkm.synthetic.motion.limbs import measure
+from tkm.synthetic.motion.motion import Motion
+from tkm.synthetic.motion.rotations import about_x, about_z, pitch_roll_yaw, transpose
 from tkm.synthetic.scenario import PRESETS, scenario_of
-from tkm.synthetic.segments import SEGMENT
 
 WIDTH_PX, HEIGHT_PX = 960, 540
 SHAPES = (  # a man, a stout woman, a child, an old person

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tkm.synthetic.body import BodyModel, Double, pose_segments, shape_body
+from tkm.synthetic.bodies.body import BodyModel, Double, pose_segments, shape_body
+from tkm.synthetic.bodies.mesh import Materials, Mesh
+from tkm.synthetic.bodies.segments import SEGMENT, SEGMENTS
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.mesh import Materials, Mesh
-from tkm.synthetic.painter import Painter
-from tkm.synthetic.plate import Drawn, Light, Plate
-from tkm.synthetic.segments import SEGMENT, SEGMENTS
+from tkm.synthetic.drawing.painter import Painter
+from tkm.synthetic.drawing.plate import Drawn, Light, Plate
 
 H, W, FOCAL_PX, EYE_M = 90, 160, 150.0, 1.5  # a camera at the origin, that high, and looks along +y
 S = len(SEGMENTS)

@@ -8,14 +8,14 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from tkm.synthetic import people
-from tkm.synthetic.body import BodyModel
+from tkm.synthetic.bodies.body import BodyModel
+from tkm.synthetic.bodies.segments import SEGMENT
 from tkm.synthetic.clip import DOMAINS
-from tkm.synthetic.garments import sew_bottom, sew_skirt, sew_top
-from tkm.synthetic.outfits import draw_outfit
-from tkm.synthetic.people import Person, cast, make_person, make_twin
-from tkm.synthetic.segments import SEGMENT
-from tkm.synthetic.surface import body_surface, cut
+from tkm.synthetic.people import people
+from tkm.synthetic.people.garments import sew_bottom, sew_skirt, sew_top
+from tkm.synthetic.people.outfits import draw_outfit
+from tkm.synthetic.people.people import Person, cast, make_person, make_twin
+from tkm.synthetic.people.surface import body_surface, cut
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.camera_path import plan_camera
-from tkm.synthetic.clutter import CLEARANCE_M
-from tkm.synthetic.furniture import seat_solids
-from tkm.synthetic.lights import plan_light
-from tkm.synthetic.motion import Seat
+from tkm.synthetic.motion.motion import Seat
 from tkm.synthetic.scenario import scenario_of
-from tkm.synthetic.scenery import plan_scenery
+from tkm.synthetic.scenery.camera_path import plan_camera
+from tkm.synthetic.scenery.clutter import CLEARANCE_M
+from tkm.synthetic.scenery.furniture import seat_solids
+from tkm.synthetic.scenery.lights import plan_light
+from tkm.synthetic.scenery.scenery import plan_scenery
 
 CROWD = scenario_of("crowd")
 MOVING = scenario_of("crowd+camera")

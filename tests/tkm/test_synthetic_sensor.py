@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tkm.synthetic.sensor import Sensor
+from tkm.synthetic.drawing.sensor import Sensor
 from tkm.types import Float
 
 H, W = 120, 160

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tkm.synthetic.body import KEYPOINTS, Body, BodyModel, keypoints_m, pose_segments, shape_body
+from tkm.synthetic.bodies.body import KEYPOINTS, Body, BodyModel, keypoints_m, pose_segments, shape_body
+from tkm.synthetic.bodies.mesh import BONES, Materials, Mesh, Pattern
+from tkm.synthetic.bodies.segments import SEGMENT, SEGMENTS
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.mesh import BONES, Materials, Mesh, Pattern
-from tkm.synthetic.plate import Drawn
-from tkm.synthetic.segments import SEGMENT, SEGMENTS
+from tkm.synthetic.drawing.plate import Drawn
 from tkm.synthetic.truth import HIDDEN, OUT_OF_VIEW, SEEN, frame_truth, thickness_m, visible_extents
 
 WIDTH, HEIGHT = 96, 64

@@ -19,7 +19,7 @@ from tkm.datasets.columns import Double
 from tkm.datasets.ids import FIRST_OTHER
 from tkm.datasets.sequence import People, Sequence
 from tkm.skeleton import Skeleton
-from tkm.synthetic.body import KEYPOINTS
+from tkm.synthetic.bodies.body import KEYPOINTS
 from tkm.synthetic.series import MAX_CLIPS, MAX_FRAMES
 from tkm.synthetic.spec import ClipSpec
 

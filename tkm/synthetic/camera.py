@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tkm.synthetic.body import Double
+from tkm.synthetic.bodies.body import Double
 from tkm.types import check
 
 

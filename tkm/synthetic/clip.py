@@ -12,18 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from tkm.geometry import Image
-from tkm.synthetic.body import BodyModel, Double, keypoints_m, pose_segments
+from tkm.synthetic.bodies.body import BodyModel, Double, keypoints_m, pose_segments
+from tkm.synthetic.bodies.segments import SEGMENT
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.camera_path import plan_camera
-from tkm.synthetic.choreography import plan_motions
-from tkm.synthetic.lights import plan_light
-from tkm.synthetic.motion import Motion
-from tkm.synthetic.painter import Painter
-from tkm.synthetic.people import Person, cast
-from tkm.synthetic.plate import Light
-from tkm.synthetic.scenery import Scenery, plan_scenery
-from tkm.synthetic.segments import SEGMENT
-from tkm.synthetic.sensor import Sensor
+from tkm.synthetic.drawing.painter import Painter
+from tkm.synthetic.drawing.plate import Light
+from tkm.synthetic.drawing.sensor import Sensor
+from tkm.synthetic.motion.choreography import plan_motions
+from tkm.synthetic.motion.motion import Motion
+from tkm.synthetic.people.people import Person, cast
+from tkm.synthetic.scenery.camera_path import plan_camera
+from tkm.synthetic.scenery.lights import plan_light
+from tkm.synthetic.scenery.scenery import Scenery, plan_scenery
 from tkm.synthetic.spec import DOMAINS, ClipSpec
 from tkm.synthetic.truth import FrameTruth, frame_truth, thickness_m
 

@@ -14,11 +14,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from tkm.synthetic.body import KEYPOINTS, Body, Double, keypoints_m
+from tkm.synthetic.bodies.body import KEYPOINTS, Body, Double, keypoints_m
+from tkm.synthetic.bodies.mesh import Mesh
+from tkm.synthetic.bodies.segments import SEGMENT, SEGMENTS
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.mesh import Mesh
-from tkm.synthetic.plate import Drawn
-from tkm.synthetic.segments import SEGMENT, SEGMENTS
+from tkm.synthetic.drawing.plate import Drawn
 from tkm.types import Bool, Int, check
 
 SEEN, HIDDEN, OUT_OF_VIEW = 2, 1, 0

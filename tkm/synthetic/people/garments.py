@@ -1,0 +1,240 @@
+"""Garments of cloth that hangs on a body: tops, trousers, skirts and shoes.
+
+Places are those of the mean body (`Surface.place_m`): soles at -0.82, ankles -0.73, knees -0.38, crotch -0.05, waist 0.25,
+shoulders 0.53, chin 0.62, crown 0.85 m.
+Shape legend: V vertices, F triangles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tkm.synthetic.bodies.segments import SEGMENT
+from tkm.synthetic.people.palette import Cloth
+from tkm.synthetic.people.surface import Part, Surface, cut, grid_faces, lay, part_of, waves
+from tkm.types import Float
+
+ELBOW_M, WRIST_M = 0.23, 0.46  # down the arm of the mean body
+_FAR_M = 1.0
+_FOLDS = 0.42  # depth of folds by the cloth's distance from the skin
+_THIGHS, _SHINS = ([SEGMENT[f"{side}_{name}"] for side in ("left", "right")] for name in ("thigh", "shin"))
+_LEG_Z = [-0.745, -0.369, 0.049]  # ankle, knee and hip, for the middle of the leg
+
+
+@dataclass(frozen=True)
+class Top:
+    """Cloth on the trunk and the arms.
+
+    hem_m        height of its lower edge
+    sleeve_m     length of its sleeves from the shoulder; negative for none
+    neck_m       how far below the throat its neckline lies at the front; negative for a collar that rises
+    vee          how much deeper the neckline is in the middle, 0 for a round one
+    open_m       half the width by which its front stands open; 0 for closed
+    thickness_m  distance from the skin
+    flare_m      how much more at the hem
+    cloth, sleeve_cloth, trim_cloth  of the trunk, the sleeves, and of a band that `trim` names
+    trim         "none", "block" (across the shoulders), "band" (across the chest), "print" (on the chest), "placket"
+    """
+
+    hem_m: float
+    sleeve_m: float
+    neck_m: float
+    vee: float
+    open_m: float
+    thickness_m: float
+    flare_m: float
+    cloth: Cloth
+    sleeve_cloth: Cloth
+    trim_cloth: Cloth
+    trim: str
+
+
+@dataclass(frozen=True)
+class Bottom:
+    """Trousers, shorts or leggings.
+
+    waist_m, hem_m  heights of its edges
+    thickness_m     distance from the skin
+    flare_m         how much more at the hem
+    cloth, stripe   of the legs, and of their outer sides where it is not None
+    """
+
+    waist_m: float
+    hem_m: float
+    thickness_m: float
+    flare_m: float
+    cloth: Cloth
+    stripe: Cloth | None
+
+
+@dataclass(frozen=True)
+class Skirt:
+    """A skirt, or the part of a dress or a coat below the waist.
+
+    waist_m, hem_m  heights of its edges on the mean body
+    thickness_m     distance from the skin
+    flare           how much wider it gets on its way down, in metres a metre
+    folds_m         depth of its folds at the hem
+    cloth
+    """
+
+    waist_m: float
+    hem_m: float
+    thickness_m: float
+    flare: float
+    folds_m: float
+    cloth: Cloth
+
+
+def top_region(surface: Surface, top: Top) -> Float:
+    """(V,) metres inside a top's edges, negative outside."""
+    x, y, z = surface.place_m.T
+    on_arm = surface.arm > 0.5
+    hem = np.where(on_arm, _FAR_M, z - top.hem_m)
+    sleeve = (0.4 - surface.arm) * 0.12 if top.sleeve_m < 0 else top.sleeve_m - surface.arm_m
+    # throat and nape end at (0, -0.07, 0.6) and (0, 0.03, 0.63): the neckline is a plane through both, lowered at the front
+    front = np.clip((0.02 - y) / 0.12, 0, 1)
+    width = np.maximum(np.abs(x) - 0.055, 0)
+    line = 0.622 - 0.03 * front - top.neck_m * (0.25 + 0.75 * front) - top.vee * front * np.maximum(1 - np.abs(x) / 0.07, 0)
+    if top.neck_m > 0.05:  # wide, with straps on the shoulders
+        width = np.maximum(np.abs(x) - 0.085, 0)
+    neck = line - z + 1.2 * width
+    inside = np.minimum(np.minimum(hem, sleeve), neck)
+    if top.open_m > 0:
+        gap = top.open_m * (0.75 + 0.5 * np.clip((z - 0.2) / 0.35, 0, 1))
+        inside = np.minimum(inside, np.where((y < -0.03) & ~on_arm, np.abs(x) - gap, _FAR_M))
+    return inside.astype(np.float32)
+
+
+def bottom_region(surface: Surface, waist_m: float, hem_m: float) -> Float:
+    """(V,) metres inside the edges of trousers, negative outside."""
+    z = surface.place_m[:, 2]
+    return np.where(surface.arm > 0.5, -_FAR_M, np.minimum(waist_m - z, z - hem_m)).astype(np.float32)
+
+
+def sew_top(
+    surface: Surface, top: Top, under_m: tuple[float, float], size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator
+) -> list[Part]:
+    """A top.
+
+    `under_m` is how thick what it covers may be, on the trunk and below the waist; `numbers` are its materials; `size` is the
+    body's height by that of the mean body.
+    """
+    piece = cut(surface, top_region(surface, top))
+    z = piece.place_m[:, 2]
+    low = np.clip((0.35 - z) / (0.35 - top.hem_m), 0, 1) * (piece.arm < 0.5)
+    cuff = np.clip(piece.arm_m / max(top.sleeve_m, 0.05), 0, 1) if top.sleeve_m > 0 else np.float32(0)
+    loose = top.thickness_m * (0.55 + 0.45 * np.clip((0.56 - z) / 0.15, 0, 1)) + top.flare_m * np.maximum(low, cuff * 0.7)
+    folds = 1 + _FOLDS * waves(piece.rest_m, rng, 0.15 * size)
+    least_m = np.where((z < 0.22) & (piece.arm < 0.5), max(under_m), max(under_m[0], 0.35 * top.thickness_m)) * size
+    cloth = lay(piece, (loose * size * folds).astype(np.float32), least_m.astype(np.float32), 4)
+    parts = [part_of(cloth, numbers[top.cloth])]
+    if top.sleeve_cloth != top.cloth:
+        parts.append(_applied(cloth, (cloth.arm - 0.5) * 0.1, numbers[top.sleeve_cloth]))
+    if top.trim != "none":
+        parts.append(_applied(cloth, _trim_region(cloth, top.trim), numbers[top.trim_cloth]))
+    return parts
+
+
+def _trim_region(cloth: Surface, trim: str) -> Float:
+    """(V,) metres inside what a top is trimmed with, negative outside."""
+    x, y, z = cloth.place_m.T
+    inside = {
+        "block": np.minimum(z - 0.43, (0.5 - cloth.arm) * 0.1),
+        "band": np.minimum(0.045 - np.abs(z - 0.36), (0.5 - cloth.arm) * 0.1),
+        "print": np.where(y < 0, 0.07 - np.hypot(x, z - 0.4), -_FAR_M),
+        "placket": np.where(y < 0, np.minimum(0.014 - np.abs(x), (0.3 - cloth.arm) * 0.1), -_FAR_M),
+    }[trim]
+    return inside.astype(np.float32)
+
+
+def _applied(cloth: Surface, inside: Float, number: int) -> Part:
+    """What is sewn onto cloth where `inside` is positive: it lies a little above it."""
+    patch = cut(cloth, inside.astype(np.float32))
+    return part_of(replace(patch, rest_m=patch.rest_m + 0.0025 * patch.normal), number)
+
+
+def sew_bottom(
+    surface: Surface, bottom: Bottom, size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator
+) -> list[Part]:
+    """Trousers; `numbers` are their materials, `size` the body's height by that of the mean body."""
+    piece = cut(surface, bottom_region(surface, bottom.waist_m, bottom.hem_m))
+    z = piece.place_m[:, 2]
+    low = np.clip((-0.05 - z) / (-0.05 - bottom.hem_m), 0, 1)
+    tight = np.clip(z / 0.1, 0, 1)  # at the waist, where a belt holds it
+    loose = bottom.thickness_m * (1 - 0.6 * tight) + bottom.flare_m * low
+    folds = 1 + _FOLDS * (1 - tight) * waves(piece.rest_m, rng, 0.14 * size)
+    cloth = lay(piece, (loose * size * folds).astype(np.float32), 0.003 + 0.3 * bottom.thickness_m * size, 3)
+    parts = [part_of(cloth, numbers[bottom.cloth])]
+    if bottom.stripe is not None:
+        x, y, z = cloth.place_m.T
+        middle_x, middle_y = np.interp(z, _LEG_Z, [0.22, 0.158, 0.11]), np.interp(z, _LEG_Z, [0.001, -0.032, -0.012])
+        stripe = np.where(np.abs(x) > middle_x, 0.018 - np.abs(y - middle_y), -_FAR_M)
+        parts.append(_applied(cloth, stripe, numbers[bottom.stripe]))
+    return parts
+
+
+def sew_skirt(surface: Surface, skirt: Skirt, size: float, number: int, rng: np.random.Generator) -> Part:
+    """A skirt: a tube around the hips and both legs, which the thighs carry with them."""
+    z_of = _heights(surface)
+    rows, columns = 4 + round((skirt.waist_m - skirt.hem_m) / 0.045), 40
+    place_z = np.linspace(skirt.waist_m, skirt.hem_m, rows)
+    z_m = np.interp(place_z, *z_of)
+    angle = np.linspace(0, 2 * np.pi, columns, endpoint=False)
+    body = surface.rest_m[surface.arm < 0.2]
+    near = body[np.abs(body[:, 2] - z_m[0]) < 0.05 * size, 1]
+    middle_y = float(near.min() + near.max()) / 2
+    radius = np.stack([_hull_radius(body, z, middle_y, angle, 0.03 * size) for z in z_m])
+    radius = np.maximum.accumulate(radius, axis=0)
+    down = np.clip((z_m[0] - z_m) / (z_m[0] - z_m[-1]), 0, 1)[:, None]
+    folds = np.zeros(columns)
+    for count in (5, 8, 11):
+        folds += np.sin(count * angle + rng.uniform(0, 2 * np.pi)) * rng.uniform(0.5, 1.0)
+    flare_m = skirt.flare * np.maximum(z_m[0] - z_m, 0)[:, None]
+    radius = radius + skirt.thickness_m * size * (0.5 + 0.5 * down) + flare_m + skirt.folds_m * size * folds * down**1.5 * 0.5
+    x = (radius * np.cos(angle)).ravel()
+    y = (middle_y + radius * np.sin(angle)).ravel()
+    rest_m = np.stack([x, y, np.repeat(z_m, columns)], axis=1).astype(np.float32)
+    return Part(rest_m, grid_faces(rows, columns, closed=True), _skirt_skin(surface, rest_m, np.repeat(place_z, columns), size),
+                np.full((rows - 1) * columns * 2, number, np.uint8))  # fmt: skip
+
+
+def _heights(surface: Surface) -> tuple[Float, Float]:
+    """Heights on the mean body, rising, and on this one, of trunk and legs."""
+    trunk = surface.arm < 0.2
+    place_z, rest_z = surface.place_m[trunk, 2], surface.rest_m[trunk, 2]
+    levels = np.linspace(-0.8, 0.55, 28)
+    heights = [rest_z[np.abs(place_z - level) < 0.04].mean() for level in levels]
+    return levels.astype(np.float32), np.array(heights, np.float32)
+
+
+def _hull_radius(points: Float, z_m: float, middle_y: float, angle: np.ndarray, half_m: float) -> np.ndarray:
+    """How far the convex hull of the points at a height reaches in each direction from the middle."""
+    near = points[np.abs(points[:, 2] - z_m) < half_m, :2] - np.array([0, middle_y])
+    reach = (near @ np.stack([np.cos(angle), np.sin(angle)])).max(axis=0)
+    between = np.cos(angle[:, None] - angle)
+    return np.where(between > 0.15, reach / np.maximum(between, 0.15), np.inf).min(axis=1)
+
+
+def _skirt_skin(surface: Surface, rest_m: Float, place_z: Float, size: float) -> Float:
+    """(V, S) shares of a skirt's vertices: those of the body's next to it, but both legs' blended in the middle.
+
+    Below the knee the skirt follows the shin only in part.
+    """
+    legs = surface.arm < 0.2
+    legs &= (surface.place_m[:, 2] < 0.3) & (surface.place_m[:, 2] > -0.3)
+    body_m, body_skin = surface.rest_m[legs], surface.skin[legs]
+    distance = (rest_m**2).sum(axis=1)[:, None] - 2 * rest_m @ body_m.T + (body_m**2).sum(axis=1)
+    near = np.argpartition(distance, 6, axis=1)[:, :6]
+    skin = body_skin[near].mean(axis=1)
+    thighs = skin[:, _THIGHS].sum(axis=1)
+    left = np.clip(rest_m[:, 0] / (0.1 * size) + 0.5, 0, 1)
+    left = left * left * (3 - 2 * left)
+    shin = 0.55 * np.clip((-0.36 - place_z) / 0.2, 0, 1)
+    skin[:, _THIGHS] = np.stack([left, 1 - left], axis=1) * (thighs * (1 - shin))[:, None]
+    skin[:, _SHINS] = np.stack([left, 1 - left], axis=1) * (thighs * shin)[:, None]
+    out: Float = (skin / skin.sum(axis=1, keepdims=True)).astype(np.float32)
+    return out
