@@ -114,7 +114,8 @@ def frame_truth(drawn: Drawn, points_m: Double, within_m: Double, camera: Camera
     size_px = np.array([camera.width_px, camera.height_px] * 2, np.float64)
     # A person who is in part behind the camera has no box of all parts.
     full_xyxy_px = np.where(np.isnan(drawn.full_xyxy_px), visible_xyxy_px, np.clip(drawn.full_xyxy_px, 0, size_px))
-    is_there = (visibility == SEEN).any(axis=1)
+    # A point may be seen before what is behind it though nothing of the person is: then there is no box.
+    is_there = (visibility == SEEN).any(axis=1) & (area_px2 > 0)
     return FrameTruth(
         track_id=np.flatnonzero(is_there).astype(np.int64),
         xy_px=xy_px[is_there],
