@@ -19,7 +19,7 @@ from benchmarks import clips, evaluate, report
 from benchmarks.machine import machine, versions
 
 RESULTS = Path(__file__).parent / "results"
-MEASUREMENTS = ("speed", "memory", "start", "plain", "evaluate")
+MEASUREMENTS = ("speed", "memory", "start", "plain", "evaluate", "synthetic")
 
 
 def measured(module: str, *options: object) -> dict[str, Any]:
@@ -38,7 +38,9 @@ def sections(frames: int, long_frames: int, only: set[str]) -> Iterator[str]:
             yield report.evaluate(measured("evaluate"))
         else:
             print(f"not measured: evaluate, for want of annotated sequences in {evaluate.DATA}", file=sys.stderr)
-    if only == {"evaluate"}:
+    if "synthetic" in only:
+        yield report.synthetic(measured("synthetic"))
+    if only <= {"evaluate", "synthetic"}:
         return
     with tempfile.TemporaryDirectory() as folder:
         ours = measured("annotate", "--frames", frames, "--networks")
