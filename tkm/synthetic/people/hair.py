@@ -39,7 +39,7 @@ def make_hair(surface: Surface, style: str, hat: str, size: float, number: int, 
         return []
     inside = scalp(surface)
     if hat != "none":
-        inside = np.minimum(inside, 0.012 - _hat_region(surface, hat))
+        inside = np.minimum(inside, 0.012 - hat_region(surface, hat))
     piece = cut(surface, inside)
     side_m, top_m = _DEPTH_M[style]
     y, z = piece.place_m[:, 1:].T
@@ -77,7 +77,7 @@ def _curtain(surface: Surface, end_m: float, depth_m: float, size: float, number
     top, ear, chin, end = (_spot(surface, np.array([0, 0.03, z]))[2] for z in (0.80, 0.71, 0.62, end_m))
     middle_y = float(_spot(surface, np.array([0.07, -0.05, 0.71]))[1])
     z = np.linspace(top, end, rows)
-    angle = np.linspace(-1, 1, columns)
+    angle = np.linspace(1, -1, columns)
     near = head[np.abs(head[:, 2] - ear) < 0.03 * size]
     half_x, half_y = np.abs(near[:, 0]).max() * 0.93, near[:, 1].max() - middle_y
     below = np.clip((chin - z) / (0.12 * size), 0, 1)[:, None]  # below the chin the hair gathers on the back
@@ -125,7 +125,7 @@ def _ball(surface: Surface, place_m: NDArray[np.float64], radius_m: float, numbe
     return Part(rest_m, faces, skin_of(len(rest_m), head=1.0), np.full(len(faces), number, np.uint8))
 
 
-def _hat_region(surface: Surface, hat: str) -> Float:
+def hat_region(surface: Surface, hat: str) -> Float:
     """(V,) metres inside the edge of a cap, a beanie or a head scarf, negative outside."""
     x, y, z = surface.place_m.T
     head = surface.skin[:, SEGMENT["head"]]
@@ -143,7 +143,7 @@ def make_hat(surface: Surface, hat: str, size: float, number: int) -> list[Part]
     """A hat of HATS."""
     if hat == "none":
         return []
-    piece = cut(surface, _hat_region(surface, hat))
+    piece = cut(surface, hat_region(surface, hat))
     z = piece.place_m[:, 2]
     if hat == "cap":
         return [part_of(lay(piece, np.full(len(z), 0.018 * size, np.float32), 0.01, 6), number), _visor(surface, size, number)]
