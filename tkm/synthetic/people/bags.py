@@ -113,14 +113,14 @@ def _pack_straps(side: int, armpit_z: float, back_y: float, size: float, number:
     """From the pack over the shoulder down to the chest, and from there under the arm back to the pack."""
     x = side * 0.1 * size
     middle = np.array([np.median(on.rest_m[:, 1]), armpit_z])
-    turn = np.linspace(np.deg2rad(165), np.deg2rad(-25), 20)  # from behind over the top to the front
+    turn = np.linspace(np.deg2rad(165), np.deg2rad(-20), 20)  # from behind over the top to the front
     edges = []
     for edge in (-1, 1):
-        edge_x = x + edge * 0.019 * size
-        near = on.rest_m[(np.abs(on.rest_m[:, 0] - edge_x) < 0.022 * size) & (on.rest_m[:, 2] > armpit_z - 0.2 * size)]
+        near = on.rest_m[(np.abs(on.rest_m[:, 0] - x - edge * 0.019 * size) < 0.022 * size) & (on.rest_m[:, 2] > armpit_z - 0.2 * size)]
         direction = np.stack([-np.cos(turn), np.sin(turn)], axis=1)
         flat = middle + direction * (_reach_m(near[:, 1:] - middle, direction) + _LIFT_M)[:, None]
-        edges.append(np.concatenate([np.full((len(turn), 1), edge_x), flat], axis=1))
+        edge_x = x * (1 + 0.22 * np.linspace(0, 1, len(turn)) ** 4) + edge * 0.019 * size  # outwards under the arm
+        edges.append(np.concatenate([edge_x[:, None], flat], axis=1))
     over = np.stack(edges)
     end = over[:, -3:].mean(axis=(0, 1))
     around = np.linspace(0, 1, 12)
@@ -142,6 +142,18 @@ def _reach_m(flat_m: NDArray[np.float64], direction: NDArray[np.float64]) -> NDA
     every = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     whole = np.concatenate([direction, np.stack([np.cos(every), np.sin(every)], axis=1)])
     return hull_reach_m(flat_m, whole)[: len(direction)]
+
+
+def _slack_reach_m(flat_m: NDArray[np.float64], direction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) of directions all around, between the convex hull of points and their outline: a strap that is not quite taut."""
+    hull_m = hull_reach_m(flat_m, direction)
+    angle = np.arccos(np.clip(flat_m @ direction.T / np.linalg.norm(flat_m, axis=1, keepdims=True), -1, 1))
+    outline_m = np.where(angle < 0.2, np.linalg.norm(flat_m, axis=1, keepdims=True), 0).max(axis=0)
+    for _ in range(3):  # never inside of the outline, but smooth
+        mean_m = (np.roll(outline_m, 1) + outline_m + np.roll(outline_m, -1)) / 3
+        outline_m = np.maximum(outline_m, mean_m)
+    out: NDArray[np.float64] = np.maximum(outline_m, 0.3 * hull_m + 0.7 * outline_m)
+    return out
 
 
 def _shoulder_bag(body: Body, size: float, number: int, strap: int, on: Cloud) -> list[Part]:
@@ -167,7 +179,7 @@ def _shoulder_bag(body: Body, size: float, number: int, strap: int, on: Cloud) -
         near = on.rest_m[np.abs((on.rest_m - shoulder) @ across - offset) < 0.025 * size]
         flat = np.concatenate([np.stack([(near - shoulder) @ unit, near[:, 1]], axis=1), [[length, middle[1]]]])
         centre = np.array([length / 2, (flat[:, 1].min() + flat[:, 1].max()) / 2])
-        outline = centre + direction * (hull_reach_m(flat - centre, direction) + _LIFT_M)[:, None]
+        outline = centre + direction * (_slack_reach_m(flat - centre, direction) + _LIFT_M)[:, None]
         edges.append(shoulder + outline[:, :1] * unit + across * offset + np.array([0.0, 1.0, 0.0]) * (outline[:, 1:] - shoulder[1]))
     return [*parts, _strap(np.stack(edges), on, strap)]
 

@@ -9,18 +9,17 @@ from tkm.synthetic.bodies.body import Body, BodyModel
 from tkm.synthetic.bodies.mesh import Mesh
 from tkm.synthetic.people import hair
 from tkm.synthetic.people.bags import dressed, make_bag
-from tkm.synthetic.people.garments import bottom_region, sew_bottom, sew_skirt, sew_top, skirt_region, top_region
+from tkm.synthetic.people.garments import bottom_region, in_view, sew_bottom, sew_skirt, sew_top, skirt_region, top_region
 from tkm.synthetic.people.outfits import Outfit
 from tkm.synthetic.people.palette import Cloth, Wardrobe
-from tkm.synthetic.people.shoes import Shoe, make_shoe, shoe_region
+from tkm.synthetic.people.shoes import Shoe, above_shell, make_shoe, shoe_region
 from tkm.synthetic.people.surface import Part, Surface, body_surface, cut, join, lay, part_of
 from tkm.types import Float
 
 _WHITE = Cloth((0.86, 0.84, 0.82), gloss=0.3)
-_MOUTH = Cloth((0.25, 0.08, 0.08))
 _FRAME = Cloth((0.08, 0.07, 0.07), gloss=0.3)
 _HIDDEN_M, _UNDER_HAIR_M = 0.03, 0.015  # skin so far inside the edges of cloth, or of hair, is never seen
-_SWING_M = 0.08  # more of that for legs in a skirt, which swings
+_SWING_M = 0.14  # more of that for legs in a skirt, which swings
 _FACES_A_PART = 4  # least of a piece that is worth a part
 
 
@@ -34,8 +33,9 @@ def dress(model: BodyModel, body: Body, outfit: Outfit) -> Mesh:
     size = body.height_m / 1.7
     wardrobe = Wardrobe()
     painted = np.full(len(model.faces), wardrobe.number(outfit.skin), np.uint8)
-    hidden = np.zeros(len(model.faces), bool)
-    _paint_face(model, outfit, wardrobe, painted, model.template_m[model.faces].mean(axis=1))
+    middles = model.template_m[model.faces].mean(axis=1)
+    hidden = _inside_mouth(middles)
+    _paint_face(model, outfit, wardrobe, painted, middles)
     rng = np.random.default_rng(outfit.folds)
 
     def cover(inside_m: Float, cloth: Cloth) -> None:
@@ -52,7 +52,8 @@ def dress(model: BodyModel, body: Body, outfit: Outfit) -> Mesh:
         dye(0.1, outfit.legs)
     if outfit.socks:
         dye(*outfit.socks)
-    parts = _shoe_parts(surface, outfit.shoe, size, wardrobe)
+    trousers_m = bottom_region(surface, outfit.bottom.waist_m, outfit.bottom.hem_m) if outfit.bottom else None
+    parts = _shoe_parts(surface, outfit.shoe, size, wardrobe, trousers_m)
     cover(shoe_region(surface, outfit.shoe), outfit.shoe.cloth)
     over_m = np.full(len(surface.arm), -1.0, np.float32)  # how far inside what is worn over it a garment's places are
     garments: list[Part] = []
@@ -66,8 +67,8 @@ def dress(model: BodyModel, body: Body, outfit: Outfit) -> Mesh:
         within_m = skirt_region(surface, skirt) - _SWING_M
         hidden |= within_m[model.faces].min(axis=1) > _HIDDEN_M
         over_m = np.maximum(over_m, within_m)
-    if outfit.bottom:
-        cover(bottom_region(surface, outfit.bottom.waist_m, outfit.bottom.hem_m), outfit.bottom.cloth)
+    if outfit.bottom and trousers_m is not None:
+        cover(trousers_m, outfit.bottom.cloth)
         numbers = {cloth: wardrobe.number(cloth) for cloth in (outfit.bottom.cloth, outfit.bottom.stripe) if cloth}
         garments.append(sew_bottom(surface, outfit.bottom, size, numbers, rng, over_m))
     for top in reversed(outfit.tops):
@@ -81,9 +82,9 @@ def dress(model: BodyModel, body: Body, outfit: Outfit) -> Mesh:
     return join([skin, *(part for part in (*parts, *head) if len(part.faces) >= _FACES_A_PART)], wardrobe.materials())
 
 
-def _shoe_parts(surface: Surface, shoe: Shoe, size: float, wardrobe: Wardrobe) -> list[Part]:
+def _shoe_parts(surface: Surface, shoe: Shoe, size: float, wardrobe: Wardrobe, covered_m: Float | None) -> list[Part]:
     numbers = {cloth: wardrobe.number(cloth) for cloth in (shoe.cloth, shoe.sole_cloth, shoe.lace_cloth)}
-    piece = cut(surface, shoe_region(surface, shoe))
+    piece = cut(surface, np.minimum(in_view(shoe_region(surface, shoe), covered_m), above_shell(surface)))
     upper = lay(piece, np.full(len(piece.arm), (0.01 if shoe.is_boot else 0.006) * size, np.float32), 0.004, 3)
     return [*(make_shoe(surface, side, shoe, size, numbers) for side in ("left", "right")), part_of(upper, numbers[shoe.cloth])]
 
@@ -106,6 +107,12 @@ def _head_parts(
     if outfit.glasses:
         parts.append(hair.glasses(surface, size, wardrobe.number(_FRAME)))
     return parts, under_m
+
+
+def _inside_mouth(middles: Float) -> NDArray[np.bool_]:
+    """(F,) bool: teeth, tongue and palate, by the triangles' middles on the mean body. Nobody opens the mouth."""
+    x, y, z = middles.T
+    return (np.abs(x) < 0.028) & (y > -0.118) & (y < -0.06) & (z > 0.642) & (z < 0.69)
 
 
 def _paint_face(model: BodyModel, outfit: Outfit, wardrobe: Wardrobe, painted: NDArray[np.uint8], middles: Float) -> None:

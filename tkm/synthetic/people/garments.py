@@ -22,6 +22,7 @@ _FAR_M = 1.0
 _HIDDEN_M = 0.05  # cloth so far inside the edges of other cloth is never seen
 _FOLDS = 0.34  # depth of folds by the cloth's distance from the skin
 _THIGHS, _SHINS = ([SEGMENT[f"{side}_{name}"] for side in ("left", "right")] for name in ("thigh", "shin"))
+_Piece = Callable[[Surface], list[Float]]
 _LEG_Z = [-0.745, -0.369, 0.049]  # ankle, knee and hip, for the middle of the leg
 
 
@@ -136,7 +137,7 @@ def sew_top(
         rng: draws its folds.
         covered_m: (V,) how far a place is inside the edges of what is worn over it; deep inside, nothing is made.
     """
-    piece = cut(surface, _in_view(top_region(surface, top), covered_m))
+    piece = cut(surface, in_view(top_region(surface, top), covered_m))
     z = piece.place_m[:, 2]
     low = np.clip((0.35 - z) / (0.35 - top.hem_m), 0, 1) * (piece.arm < 0.5)
     cuff = np.clip(piece.arm_m / max(top.sleeve_m, 0.05), 0, 1) if top.sleeve_m > 0 else np.float32(0)
@@ -144,54 +145,58 @@ def sew_top(
     folds = 1 + _FOLDS * waves(piece.rest_m, rng, 0.15 * size)
     least_m = np.where((z < 0.22) & (piece.arm < 0.5), max(under_m), max(under_m[0], 0.35 * top.thickness_m)) * size
     cloth = lay(piece, (loose * size * folds).astype(np.float32), least_m.astype(np.float32), 4)
-    seams = [(_sleeve_region, top.sleeve_cloth)] if top.sleeve_cloth != top.cloth else []
+    seams = [(_sleeves, top.sleeve_cloth)] if top.sleeve_cloth != top.cloth else []
     if top.trim != "none":
         seams.append((_TRIMS[top.trim], top.trim_cloth))
     return _of_pieces(cloth, top.cloth, seams, numbers)
 
 
-def _in_view(inside_m: Float, covered_m: Float | None) -> Float:
+def in_view(inside_m: Float, covered_m: Float | None) -> Float:
     """Metres inside a garment's edges where it is at most _HIDDEN_M inside those of another over it; negative elsewhere."""
     return inside_m if covered_m is None else np.minimum(inside_m, _HIDDEN_M - covered_m)
 
 
-def _of_pieces(
-    cloth: Surface, ground: Cloth, seams: Sequence[tuple[Callable[[Surface], Float], Cloth]], numbers: Mapping[Cloth, int]
-) -> Part:
-    """Cloth with pieces of other cloth, each of them where its region is positive."""
-    for region, _ in seams:
-        cloth = split(cloth, region(cloth))[0]
+def _of_pieces(cloth: Surface, ground: Cloth, seams: Sequence[tuple[_Piece, Cloth]], numbers: Mapping[Cloth, int]) -> Part:
+    """Cloth with pieces of other cloth in it."""
+    for piece, _ in seams:
+        for side in range(len(piece(cloth))):
+            cloth = split(cloth, piece(cloth)[side].astype(np.float32))[0]
     material = np.full(len(cloth.faces), numbers[ground], np.uint8)
-    for region, other in seams:
-        material[region(cloth)[cloth.faces].sum(axis=1) > 0] = numbers[other]
+    for piece, other in seams:
+        inside = np.stack([side[cloth.faces].sum(axis=1) > 0 for side in piece(cloth)]).all(axis=0)
+        material[inside] = numbers[other]
     return part_of(cloth, material)
 
 
-def _sleeve_region(cloth: Surface) -> Float:
-    return ((cloth.arm - 0.5) * 0.1).astype(np.float32)
+# A piece in cloth is where all of some fields, each of them linear over a triangle, are positive.
 
 
-def _block_region(cloth: Surface) -> Float:
-    return np.minimum(cloth.place_m[:, 2] - 0.43, (0.5 - cloth.arm) * 0.1).astype(np.float32)
+def _sleeves(cloth: Surface) -> list[Float]:
+    return [cloth.arm - 0.5]
 
 
-def _band_region(cloth: Surface) -> Float:
-    return np.minimum(0.045 - np.abs(cloth.place_m[:, 2] - 0.36), (0.5 - cloth.arm) * 0.1).astype(np.float32)
+def _block(cloth: Surface) -> list[Float]:
+    return [cloth.place_m[:, 2] - 0.43, 0.5 - cloth.arm]
 
 
-def _placket_region(cloth: Surface) -> Float:
+def _band(cloth: Surface) -> list[Float]:
+    z = cloth.place_m[:, 2]
+    return [z - 0.315, 0.405 - z, 0.5 - cloth.arm]
+
+
+def _placket(cloth: Surface) -> list[Float]:
     x, y, _ = cloth.place_m.T
-    return np.where(y < 0, np.minimum(0.012 - np.abs(x), (0.3 - cloth.arm) * 0.1), -_FAR_M).astype(np.float32)
+    return [0.012 - x, 0.012 + x, -y, 0.3 - cloth.arm]
 
 
-_TRIMS = {"block": _block_region, "band": _band_region, "placket": _placket_region}
-
-
-def _stripe_region(cloth: Surface) -> Float:
+def _stripe(cloth: Surface) -> list[Float]:
     """Along the outer sides of both legs."""
     x, y, z = cloth.place_m.T
     middle_x, middle_y = np.interp(z, _LEG_Z, [0.22, 0.158, 0.11]), np.interp(z, _LEG_Z, [0.001, -0.032, -0.012])
-    return np.where(np.abs(x) > middle_x, 0.015 - np.abs(y - middle_y), -_FAR_M).astype(np.float32)
+    return [0.015 - (y - middle_y), 0.015 + (y - middle_y), np.abs(x) - middle_x]
+
+
+_TRIMS: dict[str, _Piece] = {"block": _block, "band": _band, "placket": _placket}
 
 
 def sew_bottom(
@@ -199,14 +204,14 @@ def sew_bottom(
     covered_m: Float | None = None,
 ) -> Part:  # fmt: skip
     """Trousers; the arguments are those of `sew_top`."""
-    piece = cut(surface, _in_view(bottom_region(surface, bottom.waist_m, bottom.hem_m), covered_m))
+    piece = cut(surface, in_view(bottom_region(surface, bottom.waist_m, bottom.hem_m), covered_m))
     z = piece.place_m[:, 2]
     low = np.clip((-0.05 - z) / (-0.05 - bottom.hem_m), 0, 1)
     tight = np.clip(z / 0.1, 0, 1)  # at the waist, where a belt holds it
     loose = bottom.thickness_m * (1 - 0.6 * tight) + bottom.flare_m * low
     folds = 1 + _FOLDS * (1 - tight) * waves(piece.rest_m, rng, 0.14 * size)
     cloth = lay(piece, (loose * size * folds).astype(np.float32), 0.003 + 0.3 * bottom.thickness_m * size, 3)
-    seams = [(_stripe_region, bottom.stripe)] if bottom.stripe is not None else []
+    seams = [(_stripe, bottom.stripe)] if bottom.stripe is not None else []
     return _of_pieces(cloth, bottom.cloth, seams, numbers)
 
 
@@ -229,7 +234,7 @@ def sew_skirt(surface: Surface, skirt: Skirt, size: float, number: int, rng: np.
     for count in (5, 8, 11):
         folds += np.sin(count * angle + rng.uniform(0, 2 * np.pi)) * rng.uniform(0.5, 1.0)
     flare_m = skirt.flare * np.maximum(z_m[0] - z_m, 0)[:, None]
-    radius = radius + skirt.thickness_m * size * (0.5 + 0.5 * down) + flare_m + skirt.folds_m * size * folds * down**1.5 * 0.5
+    radius = radius + skirt.thickness_m * size * (0.8 + 0.2 * down) + flare_m + skirt.folds_m * size * folds * down**1.5 * 0.5
     x = (radius * np.cos(angle)).ravel()
     y = (middle_y + radius * np.sin(angle)).ravel()
     rest_m = np.stack([x, y, np.repeat(z_m, columns)], axis=1).astype(np.float32)

@@ -207,8 +207,8 @@ def _jacket(rng: np.random.Generator) -> Top:
 
 def _coat(rng: np.random.Generator) -> tuple[Top, Skirt]:
     cloth = Cloth(pick(rng, (*palette.DARK, *palette.NEUTRAL[3:], *palette.TROUSERS[-2:])))
-    top = Top(0.1, WRIST_M, -0.015, 0.06, 0.0, 0.03, 0.006, cloth, cloth, Cloth(_shade(cloth.colour, 0.7)), "placket")
-    return top, Skirt(0.14, float(rng.uniform(-0.35, -0.12)), 0.034, 0.07, 0.01, cloth)
+    top = Top(0.12, WRIST_M, -0.015, 0.06, 0.0, 0.03, 0.0, cloth, cloth, Cloth(_shade(cloth.colour, 0.7)), "placket")
+    return top, Skirt(0.16, float(rng.uniform(-0.35, -0.12)), 0.044, 0.07, 0.01, cloth)
 
 
 def _skirt(rng: np.random.Generator) -> Skirt:

@@ -15,7 +15,7 @@ from tkm.types import Float
 _ALONG = np.array([-0.01, 0.0, 0.04, 0.12, 0.24, 0.36, 0.5, 0.64, 0.76, 0.86, 0.94, 0.99, 1.01])
 _WIDE = np.array([0.0, 0.42, 0.62, 0.72, 0.74, 0.76, 0.85, 0.98, 1.0, 0.92, 0.72, 0.42, 0.0])
 _HIGH = np.array([0.25, 0.85, 0.98, 1.0, 1.0, 0.98, 0.82, 0.66, 0.58, 0.54, 0.5, 0.45, 0.3])
-_LACED = (5, 6)  # between which of these the laces are
+_LACED = (6, 7)  # between which of these the laces are
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ def shoe_region(surface: Surface, shoe: Shoe) -> Float:
     if not shoe.is_boot:
         edge += np.interp(y, [-0.075, -0.045, -0.01, 0.03], [0.018, 0.012, -0.006, 0.008])  # tongue, ankle and heel
     return np.where(surface.arm > 0.5, -1.0, edge - z).astype(np.float32)
+
+
+def above_shell(surface: Surface) -> Float:
+    """(V,) metres that feet are above what a shoe's shell covers well, negative below."""
+    _, y, z = surface.place_m.T
+    return np.minimum(z + 0.775, 0.8 * (y + 0.085)).astype(np.float32)
 
 
 def make_shoe(surface: Surface, side: str, shoe: Shoe, size: float, numbers: dict[Cloth, int]) -> Part:
