@@ -116,7 +116,9 @@ def _pack_straps(side: int, armpit_z: float, back_y: float, size: float, number:
     turn = np.linspace(np.deg2rad(165), np.deg2rad(-20), 20)  # from behind over the top to the front
     edges = []
     for edge in (-1, 1):
-        near = on.rest_m[(np.abs(on.rest_m[:, 0] - x - edge * 0.019 * size) < 0.022 * size) & (on.rest_m[:, 2] > armpit_z - 0.2 * size)]
+        near = on.rest_m[
+            (np.abs(on.rest_m[:, 0] - x - edge * 0.019 * size) < 0.022 * size) & (on.rest_m[:, 2] > armpit_z - 0.2 * size)
+        ]
         direction = np.stack([-np.cos(turn), np.sin(turn)], axis=1)
         flat = middle + direction * (_reach_m(near[:, 1:] - middle, direction) + _LIFT_M)[:, None]
         edge_x = x * (1 + 0.22 * np.linspace(0, 1, len(turn)) ** 4) + edge * 0.019 * size  # outwards under the arm
@@ -147,12 +149,12 @@ def _reach_m(flat_m: NDArray[np.float64], direction: NDArray[np.float64]) -> NDA
 def _slack_reach_m(flat_m: NDArray[np.float64], direction: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N,) of directions all around, between the convex hull of points and their outline: a strap that is not quite taut."""
     hull_m = hull_reach_m(flat_m, direction)
-    angle = np.arccos(np.clip(flat_m @ direction.T / np.linalg.norm(flat_m, axis=1, keepdims=True), -1, 1))
-    outline_m = np.where(angle < 0.2, np.linalg.norm(flat_m, axis=1, keepdims=True), 0).max(axis=0)
-    for _ in range(3):  # never inside of the outline, but smooth
+    aside_m = flat_m @ np.stack([-direction[:, 1], direction[:, 0]])
+    outline_m = np.where(np.abs(aside_m) < 0.025, flat_m @ direction.T, 0).max(axis=0)
+    for _ in range(6):  # never inside of the outline, but smooth
         mean_m = (np.roll(outline_m, 1) + outline_m + np.roll(outline_m, -1)) / 3
         outline_m = np.maximum(outline_m, mean_m)
-    out: NDArray[np.float64] = np.maximum(outline_m, 0.3 * hull_m + 0.7 * outline_m)
+    out: NDArray[np.float64] = np.maximum(outline_m, 0.15 * hull_m + 0.85 * outline_m)
     return out
 
 
@@ -161,7 +163,9 @@ def _shoulder_bag(body: Body, size: float, number: int, strap: int, on: Cloud) -
     hip = body.joints_m[SEGMENT["left_thigh"]]
     waist = on.rest_m[np.abs(on.rest_m[:, 2] - hip[2]) < 0.05 * size]
     half = np.array([0.045, 0.14, 0.1]) * size
-    middle = np.array([waist[:, 0].max() + half[0], (waist[:, 1].min() + waist[:, 1].max()) / 2 + 0.06 * size, hip[2] - 0.02 * size])
+    middle = np.array(
+        [waist[:, 0].max() + half[0], (waist[:, 1].min() + waist[:, 1].max()) / 2 + 0.06 * size, hip[2] - 0.02 * size]
+    )
     parts = [_box(middle, half, number, power=5.0, pelvis=1.0)]
     above = on.rest_m[np.abs(on.rest_m[:, 0] + 0.1 * size) < 0.03 * size]
     shoulder = np.array([-0.1 * size, float(np.median(above[:, 1])), above[:, 2].max()])
@@ -171,7 +175,7 @@ def _shoulder_bag(body: Body, size: float, number: int, strap: int, on: Cloud) -
     length = float(np.hypot(along[0], along[2]))
     unit = np.array([along[0], 0, along[2]]) / length
     across = np.array([-unit[2], 0, unit[0]])
-    turn = np.linspace(0, 2 * np.pi, 40)
+    turn = np.linspace(0, 2 * np.pi, 72)
     direction = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     edges = []
     for edge in (-1, 1):
@@ -180,7 +184,9 @@ def _shoulder_bag(body: Body, size: float, number: int, strap: int, on: Cloud) -
         flat = np.concatenate([np.stack([(near - shoulder) @ unit, near[:, 1]], axis=1), [[length, middle[1]]]])
         centre = np.array([length / 2, (flat[:, 1].min() + flat[:, 1].max()) / 2])
         outline = centre + direction * (_slack_reach_m(flat - centre, direction) + _LIFT_M)[:, None]
-        edges.append(shoulder + outline[:, :1] * unit + across * offset + np.array([0.0, 1.0, 0.0]) * (outline[:, 1:] - shoulder[1]))
+        edges.append(
+            shoulder + outline[:, :1] * unit + across * offset + np.array([0.0, 1.0, 0.0]) * (outline[:, 1:] - shoulder[1])
+        )
     return [*parts, _strap(np.stack(edges), on, strap)]
 
 

@@ -107,7 +107,7 @@ def top_region(surface: Surface, top: Top) -> Float:
     inside = np.minimum(np.minimum(hem, sleeve), neck)
     if top.open_m > 0:
         gap = top.open_m * (0.75 + 0.5 * np.clip((z - 0.2) / 0.35, 0, 1))
-        inside = np.minimum(inside, np.where((y < -0.03) & ~on_arm, np.abs(x) - gap, _FAR_M))
+        inside = np.minimum(inside, np.where((y < -0.03) & ~on_arm, np.abs(surface.rest_m[:, 0]) - gap, _FAR_M))
     return inside.astype(np.float32)
 
 
@@ -145,7 +145,7 @@ def sew_top(
     folds = 1 + _FOLDS * waves(piece.rest_m, rng, 0.15 * size)
     least_m = np.where((z < 0.22) & (piece.arm < 0.5), max(under_m), max(under_m[0], 0.35 * top.thickness_m)) * size
     cloth = lay(piece, (loose * size * folds).astype(np.float32), least_m.astype(np.float32), 4)
-    seams = [(_sleeves, top.sleeve_cloth)] if top.sleeve_cloth != top.cloth else []
+    seams: list[tuple[_Piece, Cloth]] = [(_sleeves, top.sleeve_cloth)] if top.sleeve_cloth != top.cloth else []
     if top.trim != "none":
         seams.append((_TRIMS[top.trim], top.trim_cloth))
     return _of_pieces(cloth, top.cloth, seams, numbers)
@@ -185,8 +185,8 @@ def _band(cloth: Surface) -> list[Float]:
 
 
 def _placket(cloth: Surface) -> list[Float]:
-    x, y, _ = cloth.place_m.T
-    return [0.012 - x, 0.012 + x, -y, 0.3 - cloth.arm]
+    x = cloth.rest_m[:, 0]  # on the mean body, lines in the middle of the chest are nearer to each other than above it
+    return [0.012 - x, 0.012 + x, -cloth.place_m[:, 1], 0.3 - cloth.arm]
 
 
 def _stripe(cloth: Surface) -> list[Float]:
@@ -211,7 +211,7 @@ def sew_bottom(
     loose = bottom.thickness_m * (1 - 0.6 * tight) + bottom.flare_m * low
     folds = 1 + _FOLDS * (1 - tight) * waves(piece.rest_m, rng, 0.14 * size)
     cloth = lay(piece, (loose * size * folds).astype(np.float32), 0.003 + 0.3 * bottom.thickness_m * size, 3)
-    seams = [(_stripe, bottom.stripe)] if bottom.stripe is not None else []
+    seams: list[tuple[_Piece, Cloth]] = [(_stripe, bottom.stripe)] if bottom.stripe is not None else []
     return _of_pieces(cloth, bottom.cloth, seams, numbers)
 
 

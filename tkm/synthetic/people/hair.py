@@ -49,8 +49,6 @@ def make_hair(surface: Surface, style: str, hat: str, size: float, number: int, 
     rough = {"curly": 0.35, "afro": 0.12, "buzz": 0.0}.get(style, 0.15)
     curl_m = (0.04 if style == "curly" else 0.09) * size
     depth_m = (side_m + (top_m - side_m) * top) * (1 + rough * waves(piece.rest_m, rng, curl_m))
-    if style in ("bob", "long"):  # thin at the edge, where what hangs down comes out
-        depth_m = depth_m * np.clip((z - 0.71) / 0.06, 0.3, 1)
     parts = [part_of(lay(piece, (depth_m * size).astype(np.float32), 0.0015, 1 if style == "afro" else 0), number)]
     covered_m = 0.0 if hat == "none" else 0.02 * size
     if style in ("bob", "long"):
@@ -72,37 +70,41 @@ def _spot(surface: Surface, place_m: NDArray[np.float64]) -> Float:
 
 
 def _curtain(surface: Surface, end_m: float, depth_m: float, size: float, number: int, rng: np.random.Generator) -> Part:
-    """Hair that hangs around the sides and the back of the head down to a height on the mean body.
+    """Hair that hangs from the crown over the sides and the back of the head, down to a height on the mean body.
 
-    It comes out of the hair on the scalp little by little, and ends unevenly.
+    It ends unevenly.
     """
-    rows, columns = 13, 33
+    rows, columns = (7, 8), 33  # on the head, and hanging
     head = surface.rest_m[surface.skin[:, SEGMENT["head"]] > 0.5]
     back = surface.rest_m[(surface.arm < 0.3) & (np.abs(surface.place_m[:, 0]) < 0.12)]
-    top, ear, chin, end = (_spot(surface, np.array([0, 0.03, z]))[2] for z in (0.815, 0.71, 0.62, end_m))
+    temple, chin, end = (_spot(surface, np.array([0, 0.03, z]))[2] for z in (0.735, 0.62, end_m))
     middle_y = float(_spot(surface, np.array([0.07, -0.05, 0.71]))[1])
     angle = np.linspace(1, -1, columns)
-    level = np.linspace(top, end, rows)
+    rise = np.concatenate([np.sin(np.linspace(np.pi / 2, 0, rows[0], endpoint=False)), np.zeros(rows[1])])
+    on_head = temple + (head[:, 2].max() - 0.002 - temple) * rise
     half = []
-    for z in np.maximum(level, ear):
+    for z in on_head:
         near = head[np.abs(head[:, 2] - z) < 0.014 * size]
-        half.append((np.abs(near[:, 0]).max() * (0.93 if z < ear + 0.03 * size else 1.0), near[:, 1].max() - middle_y))
-    half_x, half_y = np.minimum.accumulate(np.array(half)[::-1])[::-1].T[:, :, None]
-    out_m = np.interp(level, [ear, ear + 0.05 * size, top], [depth_m + 0.006 * size, depth_m + 0.003 * size, -0.004])[:, None]
+        half.append((np.abs(near[:, 0]).max(), near[:, 1].max() - middle_y))
+    half_x, half_y = (np.maximum.accumulate(np.array(half)) * np.sqrt(1 - 0.8 * rise[:, None] ** 8)).T[:, :, None]
+    out_m = depth_m + (0.007 + 0.006 * rise) * size
+    level = on_head + out_m * rise
+    level[rows[0] :] = np.linspace(temple, end, rows[1])
+    flat_m = (out_m * np.sqrt(1 - rise**2))[:, None]
     below = np.clip((chin - level) / (0.12 * size), 0, 1)[:, None]  # below the chin the hair gathers on the back
     turn = angle * (np.deg2rad(112) * (1 - 0.33 * below))
-    fall = np.clip((ear - level) / (ear - end), 0, 1)[:, None]
+    fall = np.clip((temple - level) / (temple - end), 0, 1)[:, None]
     strands = sum(np.sin(angle * count + rng.uniform(0, 2 * np.pi)) for count in (9, 15, 23))
-    wide = 1 + (0.012 + 0.012 * fall) * strands - 0.06 * fall
-    x = (half_x + out_m) * np.sin(turn) * wide
-    y = middle_y + (half_y + out_m) * np.cos(turn) * wide
+    wide = 1 + (0.008 + 0.012 * fall) * strands * (1 - rise[:, None]) - 0.06 * fall
+    x = (half_x + flat_m) * np.sin(turn) * wide
+    y = middle_y + (half_y + flat_m) * np.cos(turn) * wide
     wall = np.array([back[np.abs(back[:, 2] - z) < 0.03 * size, 1].max(initial=-1.0) for z in level])[:, None]
     behind = np.clip(np.cos(turn) * 1.5, 0, 1)
     y = np.where(level[:, None] < chin, np.maximum(y, (wall + 0.012 * size) * behind + y * (1 - behind)), y)
-    ragged = rng.normal(0, 0.006 * size, columns) + 0.006 * size * strands + 0.025 * size * np.abs(angle) ** 3
+    ragged = rng.normal(0, 0.004 * size, columns) + 0.004 * size * strands + 0.02 * size * np.abs(angle) ** 3
     z = level[:, None] + fall**2 * ragged
     rest_m = np.stack([x, y, z], axis=2).reshape(-1, 3).astype(np.float32)
-    faces = grid_faces(rows, columns, closed=False)
+    faces = grid_faces(sum(rows), columns, closed=False)
     chest = np.clip((chin - rest_m[:, 2]) / (0.14 * size), 0, 0.9)
     skin = skin_of(len(rest_m), head=1 - chest, chest=chest)
     return Part(rest_m, faces, skin, np.full(len(faces), number, np.uint8))

@@ -119,7 +119,7 @@ def _shoe(rng: np.random.Generator, woman: bool, child: bool) -> Shoe:
     leather = pick(rng, palette.LEATHER)
     if kind == "sneaker" or child:
         sole = pick(rng, palette.SOLE[:3] if rng.random() < 0.8 else palette.SOLE)
-        laces = Cloth(pick(rng, (palette.SOLE[0], palette.DARK[1])))
+        laces = Cloth(pick(rng, (palette.SOLE[0], palette.DARK[1])), sport, Pattern.STRIPES, 0.018, (0.0, 1.0, 0.0))
         return Shoe(0.026, 0.095, float(rng.choice([-0.745, -0.7], p=[0.8, 0.2])), False, Cloth(sport), Cloth(sole), laces)
     cloth, sole_cloth = Cloth(leather, gloss=0.15), Cloth(pick(rng, palette.SOLE[2:4]))
     if kind == "leather":
@@ -184,9 +184,9 @@ def _top(rng: np.random.Generator, woman: bool, tucked: bool) -> Top:
         return replace(top, sleeve_m=length_m, neck_m=-0.012, vee=float(rng.uniform(0.03, 0.08)), trim="placket",
                        trim_cloth=Cloth(_shade(cloth.colour, 0.85)))  # fmt: skip
     if kind == "hoodie":
+        trim = str(rng.choice(["none", "block"], p=[0.85, 0.15])) if cloth.pattern == Pattern.PLAIN else "none"
         return replace(top, sleeve_m=WRIST_M, neck_m=-0.02, thickness_m=float(rng.uniform(0.02, 0.03)),
-                       hem_m=min(hem_m, 0.08), flare_m=0.006,
-                       trim=str(rng.choice(["none", "block"], p=[0.85, 0.15])) if cloth.pattern == Pattern.PLAIN else "none")  # fmt: skip
+                       hem_m=min(hem_m, 0.08), flare_m=0.006, trim=trim)  # fmt: skip
     if kind == "polo":
         return replace(top, sleeve_m=0.17, neck_m=-0.01, vee=0.04)
     return replace(top, sleeve_m=-1.0, neck_m=0.06, thickness_m=0.008)
@@ -208,7 +208,7 @@ def _jacket(rng: np.random.Generator) -> Top:
 def _coat(rng: np.random.Generator) -> tuple[Top, Skirt]:
     cloth = Cloth(pick(rng, (*palette.DARK, *palette.NEUTRAL[3:], *palette.TROUSERS[-2:])))
     top = Top(0.12, WRIST_M, -0.015, 0.06, 0.0, 0.03, 0.0, cloth, cloth, Cloth(_shade(cloth.colour, 0.7)), "placket")
-    return top, Skirt(0.16, float(rng.uniform(-0.35, -0.12)), 0.044, 0.07, 0.01, cloth)
+    return top, Skirt(0.16, float(rng.uniform(-0.35, -0.12)), 0.038, 0.07, 0.01, cloth)
 
 
 def _skirt(rng: np.random.Generator) -> Skirt:

@@ -20,7 +20,7 @@ def _all(codes: str) -> tuple[Colour, ...]:
     return tuple(_hex(code) for code in codes.split())
 
 
-SKIN = _all("e0bba4 dbb097 d3a486 c99a78 be8a68 b07a57 9c6848 865539 6f452e 59372a 4a2c20 3c241b")  # from light to dark
+SKIN = _all("d6ae98 cfa389 c5967a b98a6c ab7a5c 9c6b4e 8a5a40 764a34 633f2d 513324 432a1e 37221a")  # from light to dark
 HAIR = _all("17130f 241a14 3a281c 4e3524 6b4a2f 8a6239 b08a55 d0b27a 7a3a1e 9a4c28")
 GREY_HAIR = _all("8c8a88 b5b2ae d8d5d0 6b6866")
 DYED_HAIR = _all("a02c4a 3c5aa0 7a4ea0 2f7f6a")

@@ -215,7 +215,10 @@ def grid_faces(rows: int, columns: int, closed: bool) -> Faces:
 
 
 def hull_reach_m(flat_m: NDArray[np.float64], direction: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) how far the convex hull of (., 2) points reaches from the origin, which it holds, in N directions close to each other."""
+    """(N,) how far the convex hull of (., 2) points, which holds the origin, reaches in N directions.
+
+    It is as exact as the directions are close to each other.
+    """
     reach_m = (flat_m @ direction.T).max(axis=0)
     between = direction @ direction.T
     out: NDArray[np.float64] = np.where(between > 0.15, reach_m / np.maximum(between, 0.15), np.inf).min(axis=1)
