@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from tkm.synthetic.bodies.body import BodyModel
 from tkm.synthetic.bodies.segments import SEGMENT
-from tkm.synthetic.clip import DOMAINS
 from tkm.synthetic.people import people
 from tkm.synthetic.people.bags import dressed, make_bag
 from tkm.synthetic.people.garments import ELBOW_M, sew_bottom, sew_skirt, sew_top
 from tkm.synthetic.people.outfits import draw_outfit
-from tkm.synthetic.people.people import Person, cast, make_person, make_twin
+from tkm.synthetic.people.people import PEOPLE, Person, cast, make_person, make_twin
 from tkm.synthetic.people.surface import body_surface, cut
+from tkm.synthetic.spec import DOMAINS
 from tkm.types import Float
 
 
@@ -190,7 +190,7 @@ def test_twins_wear_the_same_and_are_built_alike(body_model: BodyModel, crowd: t
     rng = np.random.default_rng(0)
     for person in crowd[:4]:
         twin = make_twin(body_model, person, rng)
-        assert twin.number != person.number
+        assert twin.number == person.number + PEOPLE  # never the number of anybody who is not a twin
         assert twin.number % len(DOMAINS) == person.number % len(DOMAINS)
         assert twin.outfit == person.outfit
         assert np.array_equal(twin.mesh.materials.colour, person.mesh.materials.colour)

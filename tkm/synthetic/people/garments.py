@@ -20,7 +20,7 @@ from tkm.types import Float
 ELBOW_M, WRIST_M = 0.23, 0.46  # down the arm of the mean body
 _FAR_M = 1.0
 _HIDDEN_M = 0.05  # cloth so far inside the edges of other cloth is never seen
-_FOLDS = 0.34  # depth of folds by the cloth's distance from the skin
+_FOLDS = 0.28  # depth of folds by the cloth's distance from the skin
 _THIGHS, _SHINS = ([SEGMENT[f"{side}_{name}"] for side in ("left", "right")] for name in ("thigh", "shin"))
 _Piece = Callable[[Surface], list[Float]]
 _LEG_Z = [-0.745, -0.369, 0.049]  # ankle, knee and hip, for the middle of the leg

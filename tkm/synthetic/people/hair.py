@@ -49,11 +49,12 @@ def make_hair(surface: Surface, style: str, hat: str, size: float, number: int, 
     rough = {"curly": 0.35, "afro": 0.12, "buzz": 0.0}.get(style, 0.15)
     curl_m = (0.04 if style == "curly" else 0.09) * size
     depth_m = (side_m + (top_m - side_m) * top) * (1 + rough * waves(piece.rest_m, rng, curl_m))
+    if hat != "none":
+        depth_m = depth_m * np.clip(0.5 - hat_region(piece, hat) / 0.02, 0.3, 1)  # pressed under its edge
     parts = [part_of(lay(piece, (depth_m * size).astype(np.float32), 0.0015, 1 if style == "afro" else 0), number)]
-    covered_m = 0.0 if hat == "none" else 0.02 * size
     if style in ("bob", "long"):
         end_m = 0.635 if style == "bob" else float(rng.uniform(0.44, 0.56))
-        parts.append(_curtain(surface, end_m, side_m * size - covered_m * 0.4, size, number, rng))
+        parts.append(_curtain(surface, end_m, side_m * size, hat != "none", size, number, rng))
     elif style == "ponytail":
         parts.append(_tail(surface, size, number, float(rng.uniform(0.16, 0.34)) * size))
     elif style == "bun":
@@ -69,10 +70,12 @@ def _spot(surface: Surface, place_m: NDArray[np.float64]) -> Float:
     return spot
 
 
-def _curtain(surface: Surface, end_m: float, depth_m: float, size: float, number: int, rng: np.random.Generator) -> Part:
+def _curtain(
+    surface: Surface, end_m: float, depth_m: float, pressed: bool, size: float, number: int, rng: np.random.Generator
+) -> Part:
     """Hair that hangs from the crown over the sides and the back of the head, down to a height on the mean body.
 
-    It ends unevenly.
+    It ends unevenly. Where a hat presses it, it lies on the scalp.
     """
     rows, columns = (7, 8), 33  # on the head, and hanging
     head = surface.rest_m[surface.skin[:, SEGMENT["head"]] > 0.5]
@@ -88,6 +91,9 @@ def _curtain(surface: Surface, end_m: float, depth_m: float, size: float, number
         half.append((np.abs(near[:, 0]).max(), near[:, 1].max() - middle_y))
     half_x, half_y = (np.maximum.accumulate(np.array(half)) * np.sqrt(1 - 0.8 * rise[:, None] ** 8)).T[:, :, None]
     out_m = depth_m + (0.007 + 0.006 * rise) * size
+    if pressed:
+        hanging = np.clip(np.linspace(temple, end, rows[1]) - temple, -0.05 * size, 0) / (-0.05 * size)
+        out_m = np.concatenate([0 * rise[: rows[0]], hanging * out_m[rows[0] :]]) + 0.004 * size
     level = on_head + out_m * rise
     level[rows[0] :] = np.linspace(temple, end, rows[1])
     flat_m = (out_m * np.sqrt(1 - rise**2))[:, None]

@@ -39,7 +39,7 @@ SOLE = _all("e0dfd8 d8d4c8 1a1a1a 2c2620 b58a54")
 
 @dataclass(frozen=True)
 class Cloth:
-    """One material; the fields are those of `tkm.synthetic.mesh.Materials`."""
+    """One material; the fields are those of `tkm.synthetic.bodies.mesh.Materials`."""
 
     colour: Colour
     second: Colour = (0.0, 0.0, 0.0)
