@@ -154,7 +154,7 @@ def _slack_reach_m(flat_m: NDArray[np.float64], direction: NDArray[np.float64]) 
     for _ in range(6):  # never inside of the outline, but smooth
         mean_m = (np.roll(outline_m, 1) + outline_m + np.roll(outline_m, -1)) / 3
         outline_m = np.maximum(outline_m, mean_m)
-    out: NDArray[np.float64] = np.maximum(outline_m, 0.15 * hull_m + 0.85 * outline_m)
+    out: NDArray[np.float64] = 0.15 * hull_m + 0.85 * outline_m
     return out
 
 
