@@ -30,7 +30,11 @@ from tkm.synthetic.truth import FrameTruth, frame_truth, thickness_m
 
 @dataclass(frozen=True)
 class Role:
-    """A person of a clip, as its description tells: number, who plays it, whose twin, what it does."""
+    """A person of a clip, as its description tells: number, who plays it, whose twin, what it does.
+
+    `person` is `Person.number`: of a twin, that of whom it looks like plus `tkm.synthetic.people.people.PEOPLE`; `twin` is the
+    track id of the other.
+    """
 
     track_id: int
     person: int

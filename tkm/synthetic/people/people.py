@@ -12,7 +12,7 @@ from tkm.synthetic.people.dressing import dress
 from tkm.synthetic.people.outfits import Outfit, draw_outfit
 from tkm.synthetic.spec import DOMAINS
 
-PEOPLE = 3_000_000  # numbers that `cast` draws from; a twin has its sibling's number plus this
+PEOPLE = 3_000_000  # numbers that `cast` draws from; a multiple of the number of domains
 _STREAM = 0x70656F70  # keeps the people's random numbers apart from those of others that count from 0
 
 
@@ -20,8 +20,9 @@ _STREAM = 0x70656F70  # keeps the people's random numbers apart from those of ot
 class Person:
     """A dressed person.
 
-    number     who it is
-    phenotype  `tkm.synthetic.body.PHENOTYPES`
+    number     who it is: below PEOPLE, or for a twin the number of whom it looks like plus PEOPLE, so that number % PEOPLE tells
+               whose clothes these are, and number % len(DOMAINS) the domain of either
+    phenotype  `tkm.synthetic.bodies.body.PHENOTYPES`
     years      age
     outfit     what it wears
     body       the shape at rest
@@ -58,7 +59,7 @@ def _person(model: BodyModel, number: int, phenotype: tuple[float, ...], years: 
 
 
 def _draw_phenotype(rng: np.random.Generator, woman: bool, years: float) -> tuple[float, ...]:
-    """Values of `tkm.synthetic.body.PHENOTYPES`."""
+    """Values of `tkm.synthetic.bodies.body.PHENOTYPES`."""
     gender = rng.uniform(0.85, 1.0) if woman else rng.uniform(0.0, 0.15)
     age = np.interp(years, [1, 10, 18, 25, 90], [0, 1 / 3, 0.61, 2 / 3, 1])
     muscle = np.clip(rng.normal(0.5 if not woman else 0.42, 0.15), 0.1, 0.95)
@@ -76,7 +77,7 @@ def cast(
         model: the bodies.
         count: how many people.
         twins: share of them who have a twin, in [0, 1]. Pairs are whole, so their number is drawn to be right on average.
-        domain: one of `tkm.synthetic.clip.DOMAINS`; no two have a person in common.
+        domain: one of `tkm.synthetic.spec.DOMAINS`; no two have a person in common.
         rng: draws who comes.
 
     Returns:
