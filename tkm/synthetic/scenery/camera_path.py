@@ -14,7 +14,7 @@ from tkm.synthetic.camera import Camera
 from tkm.synthetic.scenario import Scenario
 
 _PERSON_M = 1.7
-_TARGET_M = (0.8, 1.05)  # height that the camera looks at over the world's origin
+_TARGET_M = (0.5, 0.85)  # height that the camera looks at over the world's origin
 _HEIGHT_M = (1.2, 2.6)
 _AZIMUTH_DEG = 12.0  # the camera stands at most this far to the side of the -y axis
 _SHARE = (0.46, 0.70)  # of the picture's height, that a person at the origin takes

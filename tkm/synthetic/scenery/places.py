@@ -140,16 +140,16 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
         ]
         if dado:
             parts.append(box((0, -0.012, 0.1), (length, 0, 1.0), Finish(Texture.PLANKS, skirting.tint)))
-        x = rng.uniform(0.2, 1.0)
+        x, doors = rng.uniform(0.2, 1.0), 0
         while number != 2 and x < length - 1.6:
             step = rng.uniform(0.9, 1.9)
             match int(rng.integers(8)):
                 case 0 | 1:
                     step = max(step, 1.4)
                     parts += window(x, 0.9, min(step * 0.75, 1.9), height - 1.35, light, rng)
-                case 2:
+                case 2 if not doors:
                     parts += door(x, rng)
-                    step = max(step, 1.4)
+                    step, doors = max(step, 1.4), 1
                 case 3 | 4:
                     for _ in range(int(rng.integers(1, 3))):
                         wide = rng.uniform(0.35, 0.8)
@@ -184,7 +184,7 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     )
     if rng.random() < 0.6:
         x, y, wide, deep = rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0.9, 1.8), rng.uniform(0.7, 1.3)
-        parts.append(_patch(x - wide, y - deep, x + wide, y + deep, Finish(Texture.CARPET, colour(rng, 0.4))))
+        parts.append(_patch(x - wide, y - deep, x + wide, y + deep, Finish(Texture.CARPET, accent_paint(rng))))
     free = walls + np.array([[0.9, 0.9], [-0.9, -1.2]])
     return Place(_turned(parts, yaw), floors[rng.integers(len(floors))], _indoor_air(light), f.INDOOR, yaw, free)
 
@@ -204,7 +204,7 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     )
     stage = rng.random() < 0.3
     velvet = Finish(
-        Texture.CURTAIN, ((0.38, 0.03, 0.03), (0.05, 0.08, 0.24), (0.14, 0.14, 0.15), (0.34, 0.25, 0.12))[rng.integers(4)]
+        Texture.CURTAIN, ((0.28, 0.03, 0.03), (0.05, 0.08, 0.20), (0.14, 0.14, 0.15), (0.30, 0.23, 0.12))[rng.integers(4)]
     )
 
     def build(length: float, number: int) -> list[Solids]:
