@@ -363,6 +363,17 @@ STREET: tuple[Callable[[np.random.Generator], Piece], ...] = (
     car,
     tree,
 )
+ANYWHERE: tuple[Callable[[np.random.Generator], Piece], ...] = (
+    table,
+    crates,
+    crates,
+    bench,
+    plant,
+    bin_,
+    signboard,
+    planter,
+    fence,
+)
 PARK: tuple[Callable[[np.random.Generator], Piece], ...] = (tree, tree, bush, bush, bench, bin_, fence, planter, table, lamp_post)
 
 

@@ -20,7 +20,7 @@ def window(x: float, low: float, wide: float, high: float, light: Light, rng: np
     frame = Finish(tint=(0.7, 0.7, 0.68))
     bright = 0.75 + 0.4 * light.hardness
     sky = Finish(tint=(0.75, 0.85, 0.95), glow=bright)
-    below = Finish(Texture.HEDGE, green(rng) if rng.random() < 0.6 else colour(rng, 0.4), glow=bright)
+    below = Finish(*((Texture.HEDGE, green(rng)) if rng.random() < 0.6 else (Texture.CONCRETE, colour(rng, 0.4))), glow=bright)
     horizon = low + high * rng.uniform(0.1, 0.6)
     parts = [panel(x, x + wide, horizon, low + high, -0.01, sky), panel(x, x + wide, low, horizon, -0.01, below)]
     sides, top = (low - 0.06, low + high + 0.06), (low + high, low + high + 0.06)

@@ -63,7 +63,7 @@ def no_place() -> Place:
         joined([]),
         Finish(),
         Air(np.ones(3), np.ones(3), 0.0, np.inf),
-        f.INDOOR + f.STREET,
+        f.ANYWHERE,
         0.0,
         np.array([[-6.0, -12.0], [6.0, 6.0]]),
     )
@@ -221,7 +221,7 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
                 box((x + 0.83, -0.04, 3.1), (x + 0.87, 0, 4.3), Finish(tint=(0.3, 0.3, 0.3))),
                 box((x, -0.08, 3.03), (x + 1.7, 0, 3.1), Finish(tint=(0.5, 0.5, 0.5))),
             ]
-        x = rng.uniform(0.5, 2.0)
+        x, doors = rng.uniform(0.5, 2.0), 0
         bar = Finish(Texture.WOOD, (0.40, 0.26, 0.14))
         while number != 2 and x < length - 2.2:
             match int(rng.integers(5)):
@@ -239,8 +239,9 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
                     parts += [
                         box((x, -0.5, 0.22 * k), (x + 1.6, -0.07, 0.22 * k + 0.20), mat) for k in range(int(rng.integers(1, 4)))
                     ]
-                case _:
-                    parts += [placed(joined(door(0, rng)), (x, -0.06, 0)), placed(joined(door(0, rng)), (x + 1.1, -0.06, 0))]
+                case _ if not doors:
+                    doors = 2
+                    parts += [placed(joined(door(0, rng)), (x + 1.1 * n, -0.06, 0)) for n in range(doors)]
             x += rng.uniform(2.3, 4.0)
         return parts
 
@@ -357,8 +358,8 @@ def _park(_low: Double, high: Double, light: Light, yaw: float, rng: np.random.G
         spread = distance * 1.3 + 5
         for x in np.linspace(-spread, spread, count) + rng.uniform(-1.5, 1.5, count):
             if rng.random() < 0.75:
-                size = 1.0 if leaves == 900 else rng.uniform(1.5, 3.5)
-                piece = f.bush(rng, size, 2 * leaves) if rng.random() < 0.4 else f.tree(rng, leaves)
+                size = 1.0 if leaves == 900 else rng.uniform(1.2, 3.0)
+                piece = f.bush(rng, size, 6 * leaves) if rng.random() < 0.4 else f.tree(rng, leaves)
                 parts.append(placed(piece.solids, (x, distance + rng.uniform(0, 0.12 * distance), 0), float(rng.uniform(0, 6))))
     if rng.random() < 0.5:
         h = rng.uniform(0.7, 1.6)

@@ -32,6 +32,7 @@ from tkm.types import Float
 
 _MARGIN_PX = 2  # of the wall picture around all frames
 _LEVELS = (0.40, 0.60)  # mean of a scene in gamma 2, between which nothing is changed: 95 to 150 of 255
+_BEFORE, _SELDOM_BEFORE = 0.85, 0.35  # share of things that stand before people, where there always are some, and where not
 _PHOTO_ZOOM = 1.35  # a photo is enlarged at most this much to reach where a camera turns; the rest is mirrored
 
 
@@ -92,7 +93,8 @@ def plan_scenery(
     taken = np.concatenate([ground_m.reshape(-1, 2), camera.position_m[:1, :2]])
     place = no_place() if photo is not None else plan_place(taken[np.isfinite(taken).all(axis=1)], light, rng)
     count = int(rng.integers(scenario.clutter[0], scenario.clutter[1] + 1))
-    clutter, obstacles = place_clutter(count, place.pieces, place.free_m, place.yaw, camera, ground_m, seats, rng)
+    before = _BEFORE if scenario.clutter[0] else _SELDOM_BEFORE
+    clutter, obstacles = place_clutter(count, before, place.pieces, place.free_m, place.yaw, camera, ground_m, seats, rng)
     solids = joined([place.solids, clutter, *(seat_solids(seat, rng) for seat in seats)])
     view = _view(camera)
     wall = _draw(solids, place, light, view, camera.position_m[0], photo, (camera.width_px, camera.height_px), rng)
@@ -187,7 +189,7 @@ def _photo(photo: Image, view: View, frame_px: tuple[int, int]) -> Float:
     enlarge = min(max(view.width_px / W, view.height_px / H), _PHOTO_ZOOM)
     scale = enlarge * max(W / photo.shape[1], H / photo.shape[0])
     size = int(np.ceil(photo.shape[1] * scale)), int(np.ceil(photo.shape[0] * scale))
-    scaled = cv2.resize(photo, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    scaled = cv2.resize(photo, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     # The photo's middle lies where the view's axis meets the wall.
     left, top = (round(view.intrinsic[axis, 2] - size[axis] / 2) for axis in (0, 1))
     right, bottom = view.width_px - left - size[0], view.height_px - top - size[1]
