@@ -92,8 +92,9 @@ def place_clutter(
 ) -> tuple[Solids, tuple[Obstacle, ...]]:
     """Things about people's paths.
 
-    Args: before, share of things that stand between the camera and somebody's path. pieces, what there may be. free_m, (2, 2), lowest and highest x and y that things may stand at, in axes turned by `yaw`.
-        ground_m, (P, T, 2) where people's feet are; NaN where there is nobody.
+    Args: before, share of things that stand between the camera and somebody's path. pieces, what there may be. free_m, (2, 2),
+        lowest and highest x and y that things may stand at, in axes turned by `yaw`. ground_m, (P, T, 2) where people's feet
+        are; NaN where there is nobody.
     Returns: the things, and the box of each; fewer than `count` where there is no room.
     """
     camera_m = camera.position_m[0]

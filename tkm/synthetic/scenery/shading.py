@@ -45,12 +45,13 @@ class Air:
 
 def mip_maps(kinds: tuple[Texture, ...], grain: Grain, rng: np.random.Generator) -> Float:
     """(K, texels of all levels, 3): each texture at full size, then halved and halved again."""
-    level: Float = texture_images(kinds, grain, rng)
-    levels = [level.reshape(len(kinds), -1, 3)]
-    while level.shape[1] > 1:
-        level = (level[:, ::2, ::2] + level[:, 1::2, ::2] + level[:, ::2, 1::2] + level[:, 1::2, 1::2]) * np.float32(0.25)
-        levels.append(level.reshape(len(kinds), -1, 3))
-    return np.concatenate(levels, axis=1)
+    mips = np.empty((len(kinds), int(_LEVEL_START[-1]) + 1, 3), np.float32)
+    for number, image in enumerate(texture_images(kinds, grain, rng)):
+        level = image
+        for start in _LEVEL_START:
+            mips[number, start : start + len(level) ** 2] = level.reshape(-1, 3)
+            level = cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) if len(level) > 1 else level
+    return mips
 
 
 def shadow_map(solids: Solids, light: Light) -> tuple[Double, Float]:

@@ -86,16 +86,20 @@ def _cells(rows: int, columns: int, offset: float, gap_px: float, rng: np.random
 
     Returns (S, S) each: 0 in the gaps to 1 in the bricks, a number of each brick in [-1, 1], and another one.
     """
-    y, x = np.mgrid[:SIZE_PX, :SIZE_PX].astype(np.float32) + 0.5
-    row = (y * rows / SIZE_PX).astype(int)
-    x = (x * columns / SIZE_PX + offset * (row % 2)) % columns
-    column = x.astype(int)
-    from_x = np.abs((x - column) - 0.5) * SIZE_PX / columns
-    from_y = np.abs((y * rows / SIZE_PX - row) - 0.5) * SIZE_PX / rows
-    edge = np.minimum(SIZE_PX / columns / 2 - from_x, SIZE_PX / rows / 2 - from_y)
-    inside = np.clip((edge - gap_px / 2) / 1.5 + 0.5, 0, 1)
-    one, two = rng.uniform(-1, 1, (2, rows, columns)).astype(np.float32)
-    return inside.astype(np.float32), one[row, column], two[row, column]
+    at = np.arange(SIZE_PX, dtype=np.float32) + np.float32(0.5)
+    y, row = at * np.float32(rows / SIZE_PX), np.arange(SIZE_PX) * rows // SIZE_PX
+    edge_y = (0.5 - np.abs(y - row - 0.5)) * (SIZE_PX / rows)
+    inside, one, two = np.empty((3, SIZE_PX, SIZE_PX), np.float32)
+    tones = rng.uniform(-1, 1, (2, rows, columns)).astype(np.float32)
+    for odd in (0, 1):  # rows of one kind have their joints at the same places
+        x = (at * (columns / SIZE_PX) + offset * odd) % columns
+        column = x.astype(np.int64)
+        edge_x = (0.5 - np.abs(x - column - 0.5)) * (SIZE_PX / columns)
+        mine = row % 2 == odd
+        edge = np.minimum(edge_x, edge_y[mine, None])
+        inside[mine] = np.clip((edge - gap_px / 2) / 1.5 + 0.5, 0, 1)
+        one[mine], two[mine] = tones[:, row[mine, None], column]
+    return inside, one, two
 
 
 def _plain(grain: Grain, _rng: np.random.Generator) -> Float:
