@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from tkm.synthetic.bodies.body import Double
 from tkm.synthetic.drawing.plate import Light
 from tkm.synthetic.scenery import furniture as f
-from tkm.synthetic.scenery.furniture import Piece, colour, picture, wood
+from tkm.synthetic.scenery.furniture import Piece, picture
+from tkm.synthetic.scenery.houses import house
+from tkm.synthetic.scenery.openings import door, panel, window
+from tkm.synthetic.scenery.paints import accent_paint, colour, green, wall_paint, wood
 from tkm.synthetic.scenery.shading import Air
-from tkm.synthetic.scenery.solids import Finish, Solids, box, joined, placed, post, sheet, unshadowing
+from tkm.synthetic.scenery.solids import Finish, Solids, box, joined, placed, post, sheet, sheets, unshadowing
 from tkm.synthetic.scenery.textures import Texture
 
 
@@ -87,11 +89,6 @@ def _turned(parts: list[Solids], yaw: float) -> Solids:
     return placed(joined(parts), (0.0, 0.0, 0.0), yaw)
 
 
-def _panel(x0: float, x1: float, z0: float, z1: float, y: float, finish: Finish, start: float = 0.0) -> Solids:
-    """Upright, facing -y."""
-    return sheet([(x0, y, z0), (x1, y, z0), (x1, y, z1), (x0, y, z1)], finish, start=start)
-
-
 def _patch(x0: float, y0: float, x1: float, y1: float, finish: Finish, lift: float = 0.004, start: float = 0.0) -> Solids:
     """A part of the ground of another make."""
     return sheet([(x0, y0, lift), (x1, y0, lift), (x1, y1, lift), (x0, y1, lift)], finish, level=True, start=start)
@@ -118,37 +115,6 @@ def _around(walls: Double, build: Callable[[float, int], list[Solids]]) -> list[
     ]
 
 
-def _window(x: float, low: float, wide: float, high: float, light: Light, rng: np.random.Generator) -> list[Solids]:
-    """A window of a room with a bright outside, of sky over something green or grey."""
-    frame = Finish(tint=(0.7, 0.7, 0.68))
-    bright = 1.15 + 0.5 * light.hardness
-    sky = Finish(tint=(0.75, 0.85, 0.95), glow=bright)
-    below = Finish(Texture.HEDGE, f.green(rng) if rng.random() < 0.6 else colour(rng, 0.4), glow=bright)
-    horizon = low + high * rng.uniform(0.1, 0.6)
-    parts = [_panel(x, x + wide, horizon, low + high, -0.01, sky), _panel(x, x + wide, low, horizon, -0.01, below)]
-    sides, top = (low - 0.06, low + high + 0.06), (low + high, low + high + 0.06)
-    bars = [(x - 0.06, x, *sides), (x + wide, x + wide + 0.06, *sides), (x, x + wide, *top)]
-    bars.append((x + wide / 2 - 0.025, x + wide / 2 + 0.025, low, low + high))
-    parts += [box((a, -0.05, c), (b, 0, d), frame) for a, b, c, d in bars]
-    parts.append(box((x - 0.1, -0.16, low - 0.08), (x + wide + 0.1, 0, low - 0.04), frame))
-    if rng.random() < 0.4:
-        cloth = Finish(Texture.CURTAIN, colour(rng, 0.7))
-        parts += [_panel(a, a + 0.4, 0.05, low + high + 0.15, -0.09, cloth, start=rng.uniform(0, 2)) for a in (x - 0.4, x + wide)]
-    return parts
-
-
-def _door(x: float, rng: np.random.Generator) -> list[Solids]:
-    leaf = Finish(Texture.WOOD, wood(rng)) if rng.random() < 0.6 else Finish(tint=colour(rng, 0.7))
-    frame = Finish(tint=(0.6, 0.6, 0.58))
-    return [
-        box((x, -0.02, 0), (x + 0.95, 0, 2.05), leaf),
-        box((x - 0.08, -0.04, 0), (x, 0, 2.13), frame),
-        box((x + 0.95, -0.04, 0), (x + 1.03, 0, 2.13), frame),
-        box((x, -0.04, 2.05), (x + 0.95, 0, 2.13), frame),
-        box((x + 0.83, -0.07, 1.0), (x + 0.90, -0.02, 1.03), Finish(tint=(0.4, 0.4, 0.4), gloss=0.5)),
-    ]
-
-
 def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Generator) -> Place:
     """A living room, an office or a shop."""
     walls = _walls(low, high, rng, (3.5, 6.0), (3.0, 6.0))
@@ -168,7 +134,7 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
 
     def build(length: float, number: int) -> list[Solids]:
         parts = [
-            unshadowing(_panel(0, length, 0, height, 0, back if number == 0 else paint)),
+            unshadowing(panel(0, length, 0, height, 0, back if number == 0 else paint)),
             box((0, -0.02, 0), (length, 0, 0.1), skirting),
         ]
         if dado:
@@ -178,9 +144,9 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
             step = rng.uniform(1.3, 2.6)
             match int(rng.integers(7)):
                 case 0:
-                    parts += _window(x, 0.9, min(step * 0.75, 1.9), height - 1.35, light, rng)
+                    parts += window(x, 0.9, min(step * 0.75, 1.9), height - 1.35, light, rng)
                 case 1:
-                    parts += _door(x, rng)
+                    parts += door(x, rng)
                     step = max(step, 1.4)
                 case 2 | 3:
                     for _ in range(int(rng.integers(1, 3))):
@@ -241,15 +207,15 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
 
     def build(length: float, number: int) -> list[Solids]:
         if stage:
-            return [unshadowing(_panel(0, length, 0, height, 0, velvet))]
+            return [unshadowing(panel(0, length, 0, height, 0, velvet))]
         parts = [
-            unshadowing(_panel(0, length, 2.1, height, 0, upper)),
-            unshadowing(_panel(0, length, 0, 2.1, -0.06, lower)),
+            unshadowing(panel(0, length, 2.1, height, 0, upper)),
+            unshadowing(panel(0, length, 0, 2.1, -0.06, lower)),
             box((0, -0.08, 2.08), (length, 0, 2.16), Finish(Texture.WOOD, wood(rng))),
         ]
         for x in np.arange(0.8, length - 2, rng.uniform(2.2, 3.4)):
             parts += [
-                _panel(x, x + 1.7, 3.1, 4.3, -0.01, Finish(tint=(0.8, 0.88, 0.95), glow=0.9)),
+                panel(x, x + 1.7, 3.1, 4.3, -0.01, Finish(tint=(0.8, 0.88, 0.95), glow=0.9)),
                 box((x + 0.83, -0.04, 3.1), (x + 0.87, 0, 4.3), Finish(tint=(0.3, 0.3, 0.3))),
                 box((x, -0.08, 3.03), (x + 1.7, 0, 3.1), Finish(tint=(0.5, 0.5, 0.5))),
             ]
@@ -272,7 +238,7 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
                         box((x, -0.5, 0.22 * k), (x + 1.6, -0.07, 0.22 * k + 0.20), mat) for k in range(int(rng.integers(1, 4)))
                     ]
                 case _:
-                    parts += [placed(joined(_door(0, rng)), (x, -0.06, 0)), placed(joined(_door(0, rng)), (x + 1.1, -0.06, 0))]
+                    parts += [placed(joined(door(0, rng)), (x, -0.06, 0)), placed(joined(door(0, rng)), (x + 1.1, -0.06, 0))]
             x += rng.uniform(2.3, 4.0)
         return parts
 
@@ -308,21 +274,10 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     for y in (rear - rng.uniform(0.8, 2.0), rng.uniform(-2, 2)):
         parts.append(_patch(left + 0.5, y - 0.025, right - 0.5, y + 0.025, Finish(tint=paints[rng.integers(3)]), lift=0.006))
     angle, ring = np.linspace(0, 2 * np.pi, 41), rng.uniform(1.2, 2.0)
-    circle = np.stack([np.cos(angle), np.sin(angle), np.full(41, 0.005)], axis=-1)
+    circle = np.stack([ring * np.cos(angle), ring * np.sin(angle), np.full(41, 0.005)], axis=-1)
     line = Finish(tint=paints[2])
-    parts += [
-        sheet(
-            [
-                circle[i] * [ring, ring, 1],
-                circle[i + 1] * [ring, ring, 1],
-                circle[i + 1] * [ring - 0.05, ring - 0.05, 1],
-                circle[i] * [ring - 0.05, ring - 0.05, 1],
-            ][::-1],
-            line,
-            level=True,
-        )
-        for i in range(40)
-    ]
+    inner = circle * [(ring - 0.05) / ring, (ring - 0.05) / ring, 1]
+    parts.append(sheets(np.stack([inner[:-1], inner[1:], circle[1:], circle[:-1]], axis=1)[:, ::-1], line, level=True))
     floors = (
         Finish(Texture.PLANKS, (0.42, 0.26, 0.12), gloss=0.16),
         Finish(Texture.PLAIN, colour(rng, 0.35), gloss=0.08),
@@ -338,82 +293,6 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     )
 
 
-def _house(wide: float, floors: int, rng: np.random.Generator) -> list[Solids]:
-    """A facade from x = 0 to `wide`, facing -y, with a shop or windows on the ground."""
-    storey = rng.uniform(2.9, 3.4)
-    high = floors * storey + 0.8
-    stone = (
-        (Texture.BRICK, (0.33, 0.14, 0.09)),
-        (Texture.BRICK, (0.45, 0.38, 0.30)),
-        (Texture.PLAIN, colour(rng, 0.65)),
-        (Texture.PLAIN, (0.6, 0.52, 0.4)),
-        (Texture.CONCRETE, (0.42, 0.41, 0.39)),
-    )
-    wall = Finish(*stone[rng.integers(len(stone))])
-    trim = Finish(Texture.CONCRETE, (0.55, 0.54, 0.5))
-    glass = Finish(tint=(0.03, 0.035, 0.04), gloss=0.75)
-    parts = [
-        box((0, 0, 0), (wide, 6, high), wall, start=rng.uniform(0, 2)),
-        box((-0.05, -0.15, high - 0.3), (wide + 0.05, 0.1, high), trim),
-        box((0, -0.05, 0), (wide, 0, 0.45), Finish(Texture.CONCRETE, (0.25, 0.24, 0.23))),
-    ]
-    count = max(int(wide / rng.uniform(1.9, 2.8)), 1)
-    pitch, size = wide / count, rng.uniform(0.9, 1.3)
-    pane = Finish(tint=(0.7, 0.7, 0.68) if rng.random() < 0.6 else (0.08, 0.07, 0.06))
-    shop = rng.random() < 0.55
-    for storey_number in range(floors):
-        if shop and storey_number == 0:
-            continue
-        sill = storey_number * storey + 0.95
-        for i in range(count):
-            x = (i + 0.5) * pitch - size / 2
-            parts += [
-                _panel(x, x + size, sill, sill + 1.5, -0.02, glass),
-                box((x - 0.1, -0.12, sill - 0.1), (x + size + 0.1, 0, sill), trim),
-                box((x - 0.1, -0.06, sill + 1.5), (x + size + 0.1, 0, sill + 1.65), trim),
-            ]
-            bars = (
-                (x - 0.05, x + 0.02, sill, sill + 1.5),
-                (x + size - 0.02, x + size + 0.05, sill, sill + 1.5),
-                (x + size / 2 - 0.03, x + size / 2 + 0.03, sill, sill + 1.5),
-                (x, x + size, sill + 0.95, sill + 1.0),
-            )
-            parts += [box((a, -0.05, c), (b, 0, d), pane) for a, b, c, d in bars]
-            if rng.random() < 0.35:
-                parts.append(
-                    _panel(
-                        x + 0.03,
-                        x + size - 0.03,
-                        sill + 1.5 * rng.uniform(0.3, 0.8),
-                        sill + 1.48,
-                        -0.03,
-                        Finish(Texture.CURTAIN, (0.5, 0.48, 0.44)),
-                    )
-                )
-    if shop:
-        paint = Finish(tint=colour(rng, 0.45))
-        parts += [box((0.3, -0.10, 0), (wide - 0.3, 0, 0.5), paint), box((0.3, -0.22, 2.5), (wide - 0.3, 0, 3.0), paint)]
-        edges = np.linspace(0.35, wide - 0.35, max(int(wide / 2.2), 1) + 1)
-        parts += [_panel(edges[0], edges[-1], 0.5, 2.5, -0.03, glass)]
-        parts += [box((x - 0.05, -0.1, 0.5), (x + 0.05, 0, 2.5), paint) for x in edges]
-        name = Finish(tint=(0.8, 0.78, 0.7) if np.mean(paint.tint) < 0.25 else (0.05, 0.05, 0.05))
-        x = wide * 0.3
-        while x < wide * 0.7:
-            letter = rng.uniform(0.08, 0.2)
-            parts.append(_panel(x, x + letter, 2.64, rng.uniform(2.78, 2.88), -0.23, name))
-            x += letter + 0.06
-        for a, b in pairwise(edges):
-            if rng.random() < 0.5:
-                parts.append(picture((a + 0.3, -0.035, 0.8), (b - a) * 0.5, 1.0, rng))
-        if rng.random() < 0.5:
-            cloth = Finish(Texture.FABRIC, colour(rng))
-            parts.append(sheet([(0.3, -1.3, 2.2), (wide - 0.3, -1.3, 2.2), (wide - 0.3, -0.05, 2.75), (0.3, -0.05, 2.75)], cloth))
-            parts.append(_panel(0.3, wide - 0.3, 2.02, 2.2, -1.3, cloth))
-    else:
-        parts += [placed(joined(_door(0, rng)), (float(rng.uniform(0.3, max(wide - 1.4, 0.4))), -0.03, 0))]
-    return [unshadowing(joined(parts))]
-
-
 def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Generator) -> Place:
     """A street or a square before a row of houses."""
     square = rng.random() < 0.5
@@ -425,7 +304,7 @@ def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.
     while x < reach:
         wide = rng.uniform(5, 11)
         if rng.random() < 0.88:
-            parts.append(placed(joined(_house(wide, int(rng.integers(1, 5)), rng)), (x, back + rng.choice([0.0, 0.0, 0.6]), 0.0)))
+            parts.append(placed(house(wide, int(rng.integers(1, 5)), rng), (x, back + rng.choice([0.0, 0.0, 0.6]), 0.0)))
         else:
             parts.append(placed(f.tree(rng).solids, (x + wide / 2, back + 3, 0)))
         x += wide
@@ -481,7 +360,7 @@ def _park(_low: Double, high: Double, light: Light, yaw: float, rng: np.random.G
     if rng.random() < 0.5:
         h = rng.uniform(0.7, 1.6)
         gap = rng.uniform(-3, 3)
-        hedge = Finish(Texture.HEDGE, f.green(rng))
+        hedge = Finish(Texture.HEDGE, green(rng))
         parts += [box((a, back, 0), (b, back + 0.7, h), hedge) for a, b in ((-30, gap - 1.2), (gap + 1.2, 30))]
     elif rng.random() < 0.6:
         slat = Finish(Texture.WOOD, wood(rng))
@@ -490,15 +369,9 @@ def _park(_low: Double, high: Double, light: Light, yaw: float, rng: np.random.G
     for distance, height in ((70, 7), (110, 14)):
         x = np.linspace(-150, 150, 41)
         ridge = height * (1 + 0.35 * np.sin(x * 0.05 + rng.uniform(0, 6)) + 0.15 * np.sin(x * 0.17 + rng.uniform(0, 6)))
-        wooded = Finish(tint=f.green(rng))  # leaves would show as dots
-        strips = [
-            sheet(
-                [(x[i], distance, 0), (x[i + 1], distance, 0), (x[i + 1], distance, ridge[i + 1]), (x[i], distance, ridge[i])],
-                wooded,
-            )
-            for i in range(40)
-        ]
-        parts.append(unshadowing(joined(strips)))
+        wooded = Finish(tint=green(rng))  # leaves would show as dots
+        foot, crest = (np.stack([x, np.full(41, float(distance)), z], axis=-1) for z in (np.zeros(41), ridge))
+        parts.append(unshadowing(sheets(np.stack([foot[:-1], foot[1:], crest[1:], crest[:-1]], axis=1), wooded)))
     for _ in range(int(rng.integers(0, 3))):
         piece = (f.bench, f.bin_, f.lamp_post)[rng.integers(3)](rng)
         parts.append(placed(piece.solids, (rng.uniform(-5, 5), back - 0.4, 0)))

@@ -51,19 +51,22 @@ class Grain:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._waves = np.fft.rfft2(rng.normal(size=(SIZE_PX, SIZE_PX)).astype(np.float32))
-        y, x = np.fft.fftfreq(SIZE_PX)[:, None] * SIZE_PX, np.fft.rfftfreq(SIZE_PX)[None] * SIZE_PX
-        self._y, self._x = y, x
+        self._y2 = (np.fft.fftfreq(SIZE_PX)[:, None] * SIZE_PX).astype(np.float32) ** 2
+        self._x2 = (np.fft.rfftfreq(SIZE_PX)[None] * SIZE_PX).astype(np.float32) ** 2
+        self._fields: dict[tuple[float, float], Float] = {}  # textures share most of them
 
     def of(self, power: float, stretch: float = 1.0, turn: int = 0) -> Float:
         """(SIZE_PX, SIZE_PX) float32, smoother the higher the power.
 
         Args: stretch > 1 draws it out along x. turn: fields of different turns do not look alike.
         """
-        radius = np.hypot(self._y, self._x * stretch)
-        radius[0, 0] = np.inf
-        field = np.fft.irfft2(self._waves * radius**-power, (SIZE_PX, SIZE_PX))
-        field /= field.std()
-        return np.ascontiguousarray(np.roll(field, (turn * 197, turn * 131), (0, 1))[:: -1 if turn % 2 else 1], np.float32)
+        if (power, stretch) not in self._fields:
+            radius2 = self._y2 + self._x2 * np.float32(stretch**2)
+            radius2[0, 0] = np.inf
+            field = np.fft.irfft2(self._waves * radius2 ** np.float32(-power / 2), (SIZE_PX, SIZE_PX))
+            self._fields[power, stretch] = field / field.std()
+        field = np.roll(self._fields[power, stretch], (turn * 197, turn * 131), (0, 1))
+        return np.ascontiguousarray(field[:: -1 if turn % 2 else 1], np.float32)
 
 
 def texture_images(kinds: tuple[Texture, ...], grain: Grain, rng: np.random.Generator) -> Float:
