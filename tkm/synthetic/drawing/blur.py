@@ -9,7 +9,7 @@ import numpy as np
 
 from tkm.synthetic.bodies.body import Double
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.drawing.compiled import compiled
+from tkm.synthetic.compiled import compiled
 from tkm.types import Float
 
 REACH_PX = 40  # longest line on either side of a pixel

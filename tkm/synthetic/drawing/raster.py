@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tkm.synthetic.drawing.compiled import compiled
+from tkm.synthetic.compiled import compiled
 
 
 @compiled

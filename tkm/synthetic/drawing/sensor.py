@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tkm.geometry import Image
-from tkm.synthetic.drawing.compiled import compiled
+from tkm.synthetic.compiled import compiled
 from tkm.types import Float
 
 _LEVELS = 4096  # of linear light that the curve tells apart; in the darkest, less than one step of 8 bits each

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tkm.synthetic.bodies.body import Double
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.drawing.compiled import compiled
+from tkm.synthetic.compiled import compiled
 from tkm.types import Float
 
 NEAR_M = np.float32(0.1)  # what is nearer to the camera is not drawn

@@ -16,7 +16,7 @@ from tkm.synthetic.scenery import furniture as f
 from tkm.synthetic.scenery.furniture import Piece, picture
 from tkm.synthetic.scenery.houses import house
 from tkm.synthetic.scenery.openings import door, panel, window
-from tkm.synthetic.scenery.paints import accent_paint, colour, green, wall_paint, wood
+from tkm.synthetic.scenery.paints import colour, green, wood
 from tkm.synthetic.scenery.shading import Air
 from tkm.synthetic.scenery.solids import Finish, Solids, box, joined, placed, post, sheet, sheets, unshadowing
 from tkm.synthetic.scenery.textures import Texture
