@@ -51,7 +51,7 @@ def rasterise(screen, faces, start, stop, thin, face_segment, number, depth_m, p
         x0, y0, w0 = two * xi - half, two * yi - half, np.float64(wi)
         x1, y1, w1 = two * xj - half, two * yj - half, np.float64(wj)
         x2, y2, w2 = two * xk - half, two * yk - half, np.float64(wk)
-        top, middle, bottom = max(np.int64(np.ceil(y0)), 0), np.int64(np.ceil(y1)), min(np.int64(np.ceil(y2)), rows)
+        top, middle, bottom = max(int(np.ceil(y0)), 0), int(np.ceil(y1)), min(int(np.ceil(y2)), rows)
         if top >= bottom:
             continue
         whole, upper, lower = (x2 - x0) / (y2 - y0), (x1 - x0) / (y1 - y0), (x2 - x1) / (y2 - y1)
@@ -63,7 +63,7 @@ def rasterise(screen, faces, start, stop, thin, face_segment, number, depth_m, p
             one_side = x0 + (y - y0) * whole
             other = x0 + (y - y0) * upper if y < middle else x1 + (y - y1) * lower
             left, right = (other, one_side) if across > 0 else (one_side, other)
-            first, last = max(np.int64(np.ceil(left)), 0), min(np.int64(np.ceil(right)), columns)
+            first, last = max(int(np.ceil(left)), 0), min(int(np.ceil(right)), columns)
             near = np.float32(w0 + (first - x0) * slope_x + (y - y0) * slope_y)
             for x in range(first, last):
                 if near * depth_m[y, x] > one:
