@@ -51,7 +51,6 @@ class Sensor:
 
         Its noise follows from the sensor and `rng` alone.
         """
-        height_px, width_px = colour.shape[:2]
         clean = np.empty(colour.shape, np.uint8)
         _encode(colour, self.encoded, clean)
         soft = cv2.GaussianBlur(clean, (3, 3), 0.45)
