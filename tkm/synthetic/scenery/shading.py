@@ -166,10 +166,10 @@ def _texture(mips, u, v, du, dv, minor, major, jitter):
 def _hidden(shadow, a, b, height, step, jitter, stride):
     """How many of the places around (a, b) in a shadow map something lies over: of 5 x 5, or of their 4 corners."""
     hidden = 0
+    aside = jitter * 7.3 - np.floor(jitter * 7.3) - 0.5
     for i in range(-2, 3, stride):
         for j in range(-2, 3, stride):
-            column = int(np.floor(a + (i + jitter) * step))
-            row = int(np.floor(b + (j + (jitter * 7.3) % 1.0 - 0.5) * step))
+            column, row = int(np.floor(a + (i + jitter) * step)), int(np.floor(b + (j + aside) * step))
             if 0 <= column < _SHADOW_PX and 0 <= row < _SHADOW_PX and shadow[row, column] > height:
                 hidden += 1
     return hidden
@@ -284,7 +284,7 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
     H, W = out.shape[:2]
     for i in range(H):
         for j in range(W):
-            total = np.zeros(3, np.float32)
+            red = green = blue = np.float32(0)
             whole = nearest[2 * i, 2 * j]
             same = (
                 nearest[2 * i, 2 * j + 1] == whole
@@ -292,7 +292,9 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
                 and nearest[2 * i + 1, 2 * j + 1] == whole
             )
             samples = 1 if same else 4
-            jitter = (52.9829189 * ((0.06711056 * j + 0.00583715 * i) % 1.0)) % 1.0 - 0.5
+            jitter = 0.06711056 * j + 0.00583715 * i
+            jitter = 52.9829189 * (jitter - np.floor(jitter))
+            jitter -= np.floor(jitter) + 0.5
             depth = np.float32(np.inf)
             second = np.float32(np.inf)
             ground = 0
@@ -353,18 +355,16 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
                             here / focal_px,
                             jitter,
                         )
-                total[0] += r
-                total[1] += g
-                total[2] += b
+                red += r
+                green += g
+                blue += b
                 # The second nearest of the samples: one sample of a thin leaf shall not make the pixel near.
                 if here < depth:
                     second = depth
                     depth = here
                 elif here < second:
                     second = here
-            out[i, j, 0] = total[0] / samples
-            out[i, j, 1] = total[1] / samples
-            out[i, j, 2] = total[2] / samples
+            out[i, j, 0], out[i, j, 1], out[i, j, 2] = red / samples, green / samples, blue / samples
             out[i, j, 3] = depth if same else second
             if ground * 2 > samples:
                 out[i, j, 3] = 0
