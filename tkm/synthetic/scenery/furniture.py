@@ -327,10 +327,11 @@ def tree(rng: np.random.Generator, leaves: int = 1000) -> Piece:
     return Piece(joined(parts), (r * 1.2, r * 1.2), trunk + 3 * wide)
 
 
-def bush(rng: np.random.Generator) -> Piece:
+def bush(rng: np.random.Generator, size: float = 1.0, leaves: int = 2200) -> Piece:
     """A bush."""
-    r, h = rng.uniform(0.35, 0.8), rng.uniform(0.35, 0.7)
-    return Piece(foliage((0, 0, h * 0.8), (r, r, h), 2200, 0.032, green(rng), rng), (r, r), h * 1.8)
+    r, h = size * rng.uniform(0.35, 0.8), size * rng.uniform(0.35, 0.7)
+    leaf_m = 0.032 * size * np.sqrt(2200 / leaves)
+    return Piece(foliage((0, 0, h * 0.8), (r, r, h), leaves, leaf_m, green(rng), rng), (r, r), h * 1.8)
 
 
 INDOOR: tuple[Callable[[np.random.Generator], Piece], ...] = (

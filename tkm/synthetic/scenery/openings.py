@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tkm.synthetic.drawing.plate import Light
-from tkm.synthetic.scenery.paints import colour, green, wood
+from tkm.synthetic.scenery.paints import accent_paint, colour, green, wall_paint, wood
 from tkm.synthetic.scenery.solids import Finish, Solids, box, sheet
 from tkm.synthetic.scenery.textures import Texture
 
@@ -18,7 +18,7 @@ def panel(x0: float, x1: float, z0: float, z1: float, y: float, finish: Finish, 
 def window(x: float, low: float, wide: float, high: float, light: Light, rng: np.random.Generator) -> list[Solids]:
     """A window of a room with a bright outside, of sky over something green or grey."""
     frame = Finish(tint=(0.7, 0.7, 0.68))
-    bright = 1.15 + 0.5 * light.hardness
+    bright = 0.75 + 0.4 * light.hardness
     sky = Finish(tint=(0.75, 0.85, 0.95), glow=bright)
     below = Finish(Texture.HEDGE, green(rng) if rng.random() < 0.6 else colour(rng, 0.4), glow=bright)
     horizon = low + high * rng.uniform(0.1, 0.6)
@@ -29,7 +29,7 @@ def window(x: float, low: float, wide: float, high: float, light: Light, rng: np
     parts += [box((a, -0.05, c), (b, 0, d), frame) for a, b, c, d in bars]
     parts.append(box((x - 0.1, -0.16, low - 0.08), (x + wide + 0.1, 0, low - 0.04), frame))
     if rng.random() < 0.4:
-        cloth = Finish(Texture.CURTAIN, colour(rng, 0.7))
+        cloth = Finish(Texture.CURTAIN, wall_paint(rng) if rng.random() < 0.6 else accent_paint(rng))
         parts += [panel(a, a + 0.4, 0.05, low + high + 0.15, -0.09, cloth, start=rng.uniform(0, 2)) for a in (x - 0.4, x + wide)]
     return parts
 

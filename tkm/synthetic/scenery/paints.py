@@ -18,7 +18,7 @@ _ACCENTS = (
     (0.37, 0.46, 0.52), (0.54, 0.57, 0.46),
 )  # fmt: skip
 _FACADES = (
-    (0.88, 0.84, 0.75), (0.80, 0.66, 0.44), (0.74, 0.52, 0.40), (0.80, 0.68, 0.62), (0.66, 0.72, 0.74), (0.90, 0.89, 0.86),
+    (0.88, 0.84, 0.75), (0.80, 0.70, 0.53), (0.69, 0.55, 0.47), (0.80, 0.68, 0.62), (0.66, 0.72, 0.74), (0.90, 0.89, 0.86),
     (0.62, 0.60, 0.57), (0.70, 0.71, 0.60), (0.48, 0.44, 0.41),
 )  # fmt: skip
 _BRIGHT = (
@@ -31,7 +31,7 @@ def colour(rng: np.random.Generator, most: float = 0.6) -> RGB:
     if rng.random() < 0.125:
         return _one_of(_BRIGHT, rng)
     grey = rng.uniform(0.03, most)
-    warmth, tint = rng.normal(0.10, 0.22), rng.normal(0, 0.05)
+    warmth, tint = rng.normal(0.08, 0.16), rng.normal(0, 0.04)
     red, green_, blue = np.clip(grey * np.exp([warmth, 0.15 * warmth + tint, -1.1 * warmth]), 0.01, 0.8)
     return float(red), float(green_), float(blue)
 

@@ -16,7 +16,7 @@ from tkm.synthetic.scenery import furniture as f
 from tkm.synthetic.scenery.furniture import Piece, picture
 from tkm.synthetic.scenery.houses import house
 from tkm.synthetic.scenery.openings import door, panel, window
-from tkm.synthetic.scenery.paints import colour, green, wood
+from tkm.synthetic.scenery.paints import accent_paint, colour, green, wall_paint, wood
 from tkm.synthetic.scenery.shading import Air
 from tkm.synthetic.scenery.solids import Finish, Solids, box, joined, placed, post, sheet, sheets, unshadowing
 from tkm.synthetic.scenery.textures import Texture
@@ -81,7 +81,7 @@ def _outdoor_air(light: Light, rng: np.random.Generator) -> Air:
     zenith = total * (clear * np.array([0.30, 0.52, 1.0]) + (1 - clear) * np.array([1.10, 1.18, 1.28]))
     horizon = total * (clear * np.array([0.98, 1.12, 1.28]) + (1 - clear) * np.array([1.30, 1.32, 1.34]))
     return Air(
-        zenith, horizon, float(rng.uniform(0.15, 0.6) if clear > 0.5 else rng.uniform(0.5, 0.95)), float(rng.uniform(250, 900))
+        zenith, horizon, float(rng.uniform(0.15, 0.6) if clear > 0.5 else rng.uniform(0.5, 0.95)), float(rng.uniform(700, 2500))
     )
 
 
@@ -119,9 +119,10 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     """A living room, an office or a shop."""
     walls = _walls(low, high, rng, (3.5, 6.0), (3.0, 6.0))
     height = rng.uniform(2.75, 3.5)
-    paint = Finish(Texture.PLAIN, tuple(np.clip(rng.uniform(0.45, 0.72) * np.exp(rng.normal(0, 0.10, 3)), 0, 0.8)))
+    paint = Finish(Texture.PLAIN, wall_paint(rng))
     accent = (
-        Finish(Texture.PLAIN, colour(rng, 0.35)),
+        Finish(Texture.PLAIN, accent_paint(rng)),
+        Finish(Texture.PLAIN, accent_paint(rng)),
         Finish(Texture.BRICK, (0.32, 0.15, 0.10)),
         Finish(Texture.BRICK, (0.6, 0.58, 0.55)),
         Finish(Texture.PLANKS, wood(rng)),
@@ -139,16 +140,17 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
         ]
         if dado:
             parts.append(box((0, -0.012, 0.1), (length, 0, 1.0), Finish(Texture.PLANKS, skirting.tint)))
-        x = rng.uniform(0.2, 1.0)
+        x, doors = rng.uniform(0.2, 1.0), 0
         while number != 2 and x < length - 1.6:
-            step = rng.uniform(1.3, 2.6)
-            match int(rng.integers(7)):
-                case 0:
-                    parts += window(x, 0.9, min(step * 0.75, 1.9), height - 1.35, light, rng)
-                case 1:
-                    parts += door(x, rng)
+            step = rng.uniform(0.9, 1.9)
+            match int(rng.integers(8)):
+                case 0 | 1:
                     step = max(step, 1.4)
-                case 2 | 3:
+                    parts += window(x, 0.9, min(step * 0.75, 1.9), height - 1.35, light, rng)
+                case 2 if not doors:
+                    parts += door(x, rng)
+                    step, doors = max(step, 1.4), 1
+                case 3 | 4:
                     for _ in range(int(rng.integers(1, 3))):
                         wide = rng.uniform(0.35, 0.8)
                         parts.append(picture((x, -0.015, rng.uniform(1.2, 1.5)), wide, wide * rng.uniform(0.8, 1.4), rng))
@@ -180,9 +182,9 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
         Finish(Texture.TILES, colour(rng, 0.6), gloss=0.12),
         Finish(Texture.CARPET, colour(rng, 0.35)),
     )
-    if rng.random() < 0.4:
-        x, y, wide, deep = rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0.9, 1.6), rng.uniform(0.7, 1.2)
-        parts.append(_patch(x - wide, y - deep, x + wide, y + deep, Finish(Texture.CARPET, colour(rng, 0.4))))
+    if rng.random() < 0.6:
+        x, y, wide, deep = rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0.9, 1.8), rng.uniform(0.7, 1.3)
+        parts.append(_patch(x - wide, y - deep, x + wide, y + deep, Finish(Texture.CARPET, accent_paint(rng))))
     free = walls + np.array([[0.9, 0.9], [-0.9, -1.2]])
     return Place(_turned(parts, yaw), floors[rng.integers(len(floors))], _indoor_air(light), f.INDOOR, yaw, free)
 
@@ -202,7 +204,7 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     )
     stage = rng.random() < 0.3
     velvet = Finish(
-        Texture.CURTAIN, ((0.30, 0.015, 0.02), (0.02, 0.03, 0.15), (0.06, 0.06, 0.065), (0.25, 0.18, 0.08))[rng.integers(4)]
+        Texture.CURTAIN, ((0.28, 0.03, 0.03), (0.05, 0.08, 0.20), (0.14, 0.14, 0.15), (0.30, 0.23, 0.12))[rng.integers(4)]
     )
 
     def build(length: float, number: int) -> list[Solids]:
@@ -243,7 +245,7 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
         return parts
 
     parts = _around(walls, build)
-    dark = Finish(Texture.CORRUGATED, (0.05, 0.05, 0.055) if stage else (0.35, 0.35, 0.36))
+    dark = Finish(Texture.CORRUGATED, (0.10, 0.10, 0.11) if stage else (0.35, 0.35, 0.36))
     parts.append(
         unshadowing(sheet([(left, rear, height), (right, rear, height), (right, front, height), (left, front, height)], dark))
     )
@@ -255,7 +257,7 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     if stage:
         return Place(
             _turned(parts, yaw),
-            Finish(Texture.PLANKS, (0.10, 0.07, 0.05) if rng.random() < 0.5 else wood(rng), gloss=0.12),
+            Finish(Texture.PLANKS, (0.24, 0.16, 0.10) if rng.random() < 0.5 else wood(rng), gloss=0.12),
             _indoor_air(light),
             f.HALL,
             yaw,
@@ -355,7 +357,8 @@ def _park(_low: Double, high: Double, light: Light, yaw: float, rng: np.random.G
         spread = distance * 1.3 + 5
         for x in np.linspace(-spread, spread, count) + rng.uniform(-1.5, 1.5, count):
             if rng.random() < 0.75:
-                piece = f.bush(rng) if distance < back + 5 and rng.random() < 0.35 else f.tree(rng, leaves)
+                size = 1.0 if leaves == 900 else rng.uniform(1.5, 3.5)
+                piece = f.bush(rng, size, 2 * leaves) if rng.random() < 0.4 else f.tree(rng, leaves)
                 parts.append(placed(piece.solids, (x, distance + rng.uniform(0, 0.12 * distance), 0), float(rng.uniform(0, 6))))
     if rng.random() < 0.5:
         h = rng.uniform(0.7, 1.6)
@@ -366,7 +369,7 @@ def _park(_low: Double, high: Double, light: Light, yaw: float, rng: np.random.G
         slat = Finish(Texture.WOOD, wood(rng))
         parts += [box((-25, back + 0.2, z), (25, back + 0.25, z + 0.12), slat) for z in (0.35, 0.8)]
         parts += [box((x - 0.06, back + 0.15, 0), (x + 0.06, back + 0.3, 1.1), slat) for x in np.arange(-25, 25, 1.8)]
-    for distance, height in ((70, 7), (110, 14)):
+    for distance, height in ((70, 2.5), (110, 6)):
         x = np.linspace(-150, 150, 41)
         ridge = height * (1 + 0.35 * np.sin(x * 0.05 + rng.uniform(0, 6)) + 0.15 * np.sin(x * 0.17 + rng.uniform(0, 6)))
         wooded = Finish(tint=green(rng))  # leaves would show as dots

@@ -31,6 +31,7 @@ from tkm.synthetic.scenery.textures import Grain, Texture
 from tkm.types import Float
 
 _MARGIN_PX = 2  # of the wall picture around all frames
+_LEVELS = (0.40, 0.60)  # mean of a scene in gamma 2, between which nothing is changed: 95 to 150 of 255
 _PHOTO_ZOOM = 1.35  # a photo is enlarged at most this much to reach where a camera turns; the rest is mirrored
 
 
@@ -155,7 +156,15 @@ def _draw(
     scene_shading.shade(
         nearest, nearness, rays, faces, texture, mips, shadow, occlusion, clouds, air, view.intrinsic[0, 0], back, wall
     )
+    if photo is None:
+        wall[..., :3] *= _exposure(wall[::4, ::4, :3])
     return wall
+
+
+def _exposure(colour: Float) -> np.float32:
+    """By what a scene is made lighter or darker, so that people of its light are readable before it."""
+    level = float(np.sqrt(np.clip(colour, 0, 1)).mean())
+    return np.float32(np.clip((np.clip(level, *_LEVELS) / level) ** 2, 0.5, 2.0))
 
 
 @compiled

@@ -198,12 +198,12 @@ def _pictures(_grain: Grain, rng: np.random.Generator) -> Float:
 
 def _picture(side: int, rng: np.random.Generator) -> np.ndarray:
     """A poster, (side, side, 3) uint8: blots, letters or a landscape in a white frame."""
-    low, high = rng.integers(20, 235, (2, 3))
+    low, high = (_print(rng) for _ in range(2))
     ramp = np.linspace(0, 1, side)[:, None, None]
     image = np.ascontiguousarray(np.broadcast_to(low * (1 - ramp) + high * ramp, (side, side, 3)), np.uint8)
     kind = rng.integers(3)
     for _ in range(int(rng.integers(3, 8))):
-        colour = tuple(int(c) for c in rng.integers(0, 255, 3))
+        colour = tuple(int(c) for c in _print(rng))
         x, y, u, v = (int(c) for c in rng.integers(0, side, 4))
         if kind == 0:
             cv2.circle(image, (x, y), 4 + u // 5, colour, -1 if v % 2 else 3, cv2.LINE_AA)
@@ -225,6 +225,12 @@ def _picture(side: int, rng: np.random.Generator) -> np.ndarray:
     frame = tuple(int(c) for c in rng.choice([[245] * 3, [25] * 3, [120, 90, 60]]))
     cv2.rectangle(image, (0, 0), (side - 1, side - 1), frame, 7)
     return image
+
+
+def _print(rng: np.random.Generator) -> np.ndarray:
+    """(3,) a colour that is not the brightest that there is, as screens have them and paper has not."""
+    colour = rng.integers(15, 240, 3)
+    return np.asarray(colour.mean() + 0.55 * (colour - colour.mean()))
 
 
 def _books(_grain: Grain, rng: np.random.Generator) -> Float:
