@@ -217,17 +217,19 @@ def _look(wall, to_wall, rays, position_m, is_photo, colour, depth_m, ground_m):
     rows, columns = wall.shape[:2]
     texels = wall.reshape(rows * columns, 4)
     half, one, far, nowhere = np.float32(0.5), np.float32(1), np.float32(np.inf), np.float32(np.nan)
-    corner, beside, below, stretch = np.empty(W, np.int64), np.empty(W, np.float32), np.empty(W, np.float32), np.empty(W)
+    corner, (beside, below, stretch) = np.empty(W, np.int64), np.empty((3, W), np.float32)
+    turn, place = rays.astype(np.float32), position_m.astype(np.float32)
     for i in range(H):
         y = i + 0.5
+        aside = (rays[:, 1] * y + rays[:, 2]).astype(np.float32)
         for j in range(W):
             x = j + 0.5
-            stretch[j] = 1 / (to_wall[2, 0] * x + to_wall[2, 1] * y + to_wall[2, 2])
-            u = (to_wall[0, 0] * x + to_wall[0, 1] * y + to_wall[0, 2]) * stretch[j] - 0.5
-            v = (to_wall[1, 0] * x + to_wall[1, 1] * y + to_wall[1, 2]) * stretch[j] - 0.5
+            scale = 1 / (to_wall[2, 0] * x + to_wall[2, 1] * y + to_wall[2, 2])
+            u = (to_wall[0, 0] * x + to_wall[0, 1] * y + to_wall[0, 2]) * scale - 0.5
+            v = (to_wall[1, 0] * x + to_wall[1, 1] * y + to_wall[1, 2]) * scale - 0.5
             u, v = min(max(u, 0.0), columns - 1.001), min(max(v, 0.0), rows - 1.001)
             left, top = int(u), int(v)
-            corner[j], beside[j], below[j] = top * columns + left, u - left, v - top
+            corner[j], beside[j], below[j], stretch[j] = top * columns + left, u - left, v - top, scale
         for j in range(W):
             fu, fv, n = beside[j], below[j], corner[j]
             a, b, c, d = (one - fu) * (one - fv), fu * (one - fv), (one - fu) * fv, fu * fv
@@ -237,13 +239,13 @@ def _look(wall, to_wall, rays, position_m, is_photo, colour, depth_m, ground_m):
             # Depths are not mixed: between a near and a far thing there is nothing.
             depth_m[i, j] = texels[n + (columns if fv > half else 0) + (1 if fu > half else 0), 3]
         for j in range(W):
-            x = j + 0.5
-            depth, down = depth_m[i, j], -(rays[2, 0] * x + rays[2, 1] * y + rays[2, 2])
-            is_ground, away = depth == 0 and down > 1e-4, position_m[2] / down
-            ahead = far if is_photo else np.float32(away)
-            stands = np.float32(depth * stretch[j]) if depth > 0 else far
+            x = np.float32(j) + half
+            depth, down = depth_m[i, j], -(turn[2, 0] * x + aside[2])
+            is_ground, away = depth == 0 and down > np.float32(1e-4), place[2] / down
+            ahead = far if is_photo else away
+            stands = depth * stretch[j] if depth > 0 else far
             depth_m[i, j] = ahead if is_ground else stands
-            ground_x = np.float32(position_m[0] + away * (rays[0, 0] * x + rays[0, 1] * y + rays[0, 2]))
-            ground_y = np.float32(position_m[1] + away * (rays[1, 0] * x + rays[1, 1] * y + rays[1, 2]))
+            ground_x = place[0] + away * (turn[0, 0] * x + aside[0])
+            ground_y = place[1] + away * (turn[1, 0] * x + aside[1])
             ground_m[i, j, 0] = ground_x if is_ground else nowhere
             ground_m[i, j, 1] = ground_y if is_ground else nowhere
