@@ -57,9 +57,12 @@ class Materials:
 
 @dataclass(frozen=True)
 class Mesh:
-    """A dressed person at rest. The first vertices and triangles are the body's own, in its order; parts follow.
+    """A dressed person at rest: the body's skin, and parts outside it that have vertices of their own.
 
-    rest_m     (V, 3) float32, moved out along the normals where there is cloth
+    The first vertices are all of the body's, in its order, whether or not a triangle has them. Of the body's triangles those
+    that clothes, shoes or hair hide are left out.
+
+    rest_m     (V, 3) float32
     faces      (F, 3) int32, counter-clockwise from outside
     segment    (V, 4) uint8, segments that move a vertex, by falling share
     share      (V, 4) float32, rows sum to 1

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tkm.synthetic.bodies.body import Body
 from tkm.synthetic.bodies.segments import SEGMENT
-from tkm.synthetic.people.surface import Part, Surface, grid_faces, skin_of
+from tkm.synthetic.people.surface import Part, Surface, grid_faces, hull_reach_m, skin_of
 from tkm.types import Float
 
 BAGS = ("none", "backpack", "shoulder", "hand")
-CLOTH_M = 0.03  # straps lie this far from the skin, above all cloth
+_LIFT_M = 0.006  # straps lie this far above what they lie on
+_NEAR = 8  # points of it that a place of a strap moves with
+_TRUNK = [SEGMENT[name] for name in ("pelvis", "abdomen", "chest", "neck", "left_clavicle", "right_clavicle")]
 
 
-def make_bag(surface: Surface, body: Body, bag: str, size: float, number: int, strap: int) -> list[Part]:
-    """A bag of BAGS with its straps; `number` and `strap` are their materials."""
+@dataclass(frozen=True)
+class Cloud:
+    """Points of the outside of a dressed trunk, N of them.
+
+    rest_m  (N, 3) float64
+    skin    (N, S) float32, share of each segment in a point's motion
+    """
+
+    rest_m: NDArray[np.float64]
+    skin: Float
+
+
+def make_bag(body: Body, bag: str, size: float, number: int, strap: int, on: Cloud) -> list[Part]:
+    """A bag of BAGS with its straps; `number` and `strap` are their materials, and `on` is what they lie on."""
     if bag == "backpack":
-        return _backpack(surface, body, size, number, strap)
+        return _backpack(body, size, number, strap, on)
     if bag == "shoulder":
-        return _shoulder_bag(surface, body, size, number, strap)
+        return _shoulder_bag(body, size, number, strap, on)
     if bag == "hand":
-        return _hand_bag(body, size, number, strap)
+        return _hand_bag(body, size, number)
     return []
 
 
@@ -46,109 +63,140 @@ def _box(middle_m: NDArray[np.float64], half_m: NDArray[np.float64], number: int
     return Part(rest_m, faces, skin_of(len(rest_m), **shares), np.full(len(faces), number, np.uint8))
 
 
-def _ribbon(path_m: NDArray[np.float64], across_m: NDArray[np.float64], skin: Float, number: int) -> Part:
-    """A strap along a path of N points, `across_m` (N, 3) from its middle to its edge."""
-    rest_m = np.stack([path_m - across_m, path_m + across_m], axis=1).reshape(-1, 3).astype(np.float32)
-    faces = grid_faces(len(path_m), 2, closed=False)
+def dressed(surface: Surface, garments: Sequence[Part]) -> Cloud:
+    """The outside of a dressed body that straps may lie on."""
+    bare = (surface.place_m[:, 2] < 0.6) & (surface.place_m[:, 2] > -0.1)
+    rest_m = np.concatenate([surface.rest_m[bare], *(part.rest_m for part in garments)])
+    skin = np.concatenate([surface.skin[bare], *(part.skin for part in garments)])
+    trunk = skin[:, _TRUNK].sum(axis=1) > 0.45
+    return Cloud(rest_m[trunk].astype(np.float64), skin[trunk])
+
+
+def _ribbon(edges_m: NDArray[np.float64], skin: Float, number: int) -> Part:
+    """A strap between two edges of N points, (2, N, 3); `skin` is (N, S)."""
+    faces = grid_faces(edges_m.shape[1], 2, closed=False)
+    rest_m = edges_m.transpose(1, 0, 2).reshape(-1, 3).astype(np.float32)
     return Part(rest_m, faces, np.repeat(skin, 2, axis=0), np.full(len(faces), number, np.uint8))
 
 
-def _trunk(surface: Surface) -> Float:
-    """Vertices of the trunk, without head and arms."""
-    return surface.rest_m[(surface.arm < 0.35) & (surface.place_m[:, 2] < 0.6) & (surface.place_m[:, 2] > -0.1)]
+def _strap(edges_m: NDArray[np.float64], on: Cloud, number: int) -> Part:
+    """A strap that moves with what it lies on."""
+    middle_m = edges_m.mean(axis=0)
+    near = np.argpartition(((middle_m[:, None] - on.rest_m) ** 2).sum(axis=2), _NEAR, axis=1)[:, :_NEAR]
+    skin = on.skin[near].mean(axis=1)
+    for _ in range(2):  # neighbours move alike, that the strap stays smooth
+        padded = np.concatenate([skin[:1], skin, skin[-1:]])
+        skin = (padded[:-2] + 2 * skin + padded[2:]) / 4
+    return _ribbon(edges_m, skin / skin.sum(axis=1, keepdims=True), number)
 
 
-def _trunk_outline(surface: Surface, x: float, z: NDArray[np.float64], front: bool) -> NDArray[np.float64]:
-    """(N,) y of the trunk's surface at a distance from its middle, at heights."""
-    trunk = _trunk(surface)
-    trunk = trunk[np.abs(trunk[:, 0] - x) < 0.05]
-    out = np.empty(len(z))
-    for n, level in enumerate(z):
-        near = trunk[np.abs(trunk[:, 2] - level) < 0.04, 1]
-        out[n] = (near.min() if front else near.max()) if len(near) else 0.0
-    return out
-
-
-def _backpack(surface: Surface, body: Body, size: float, number: int, strap: int) -> list[Part]:
-    low, high = body.joints_m[SEGMENT["chest"], 2] - 0.04 * size, body.joints_m[SEGMENT["left_upper_arm"], 2] + 0.02 * size
+def _backpack(body: Body, size: float, number: int, strap: int, on: Cloud) -> list[Part]:
+    joint = {name: body.joints_m[SEGMENT[name]] for name in ("chest", "left_upper_arm")}
+    low, high = joint["chest"][2] - 0.04 * size, joint["left_upper_arm"][2] + 0.02 * size
+    armpit_z = joint["left_upper_arm"][2] - 0.11 * size
+    level = on.rest_m[(on.rest_m[:, 2] > low) & (on.rest_m[:, 2] < high)]
+    back_y = float(level[np.abs(level[:, 0]) < 0.1 * size, 1].max())
+    depth = 0.07 * size
+    half = np.array([0.14 * size, depth, (high - low) / 2 + 0.05 * size])
+    pocket = np.array([0.105, 0.03, 0.1]) * size
     middle_z = (low + high) / 2
-    back_y = float(_trunk_outline(surface, 0.0, np.linspace(low, high, 5), front=False).max())
-    depth = 0.075 * size
-    trunk = _trunk(surface)
-    half = np.array([0.145 * size, depth, (high - low) / 2 + 0.05 * size])
-    pocket = np.array([0.105, 0.035, 0.1]) * size
     parts = [
-        _box(np.array([0, back_y + depth * 0.9 + 0.01, middle_z]), half, number, chest=1.0),
-        _box(np.array([0, back_y + depth * 1.9, middle_z - 0.08 * size]), pocket, strap, chest=1.0),
+        _box(np.array([0, back_y + depth * 0.85, middle_z]), half, number, chest=1.0),
+        _box(np.array([0, back_y + depth * 1.8, middle_z - 0.08 * size]), pocket, strap, chest=1.0),
     ]
-    for sign in (-1, 1):
-        x = sign * 0.095 * size
-        shoulder = float(trunk[np.abs(trunk[:, 0] - x) < 0.025 * size, 2].max())
-        z_front = np.linspace(shoulder - 0.05 * size, low + 0.04 * size, 7)
-        y_front = _trunk_outline(surface, x, z_front, front=True) - CLOTH_M * size
-        top = np.array(
-            [
-                [x, back_y, shoulder - 0.03 * size],
-                [x, -0.01, shoulder + CLOTH_M * size],
-                [x, -0.06 * size, shoulder + 0.012 * size],
-            ]
-        )
-        path = np.concatenate([top, np.stack([np.full(7, x) * np.linspace(1, 1.25, 7), y_front, z_front], axis=1)])
-        across = np.tile([0.02 * size, 0.0, 0.0], (len(path), 1))
-        parts.append(_ribbon(path, across, skin_of(len(path), chest=1.0), strap))
+    for side in (-1, 1):
+        parts += _pack_straps(side, armpit_z, back_y, size, strap, on)
     return parts
 
 
-def _shoulder_bag(surface: Surface, body: Body, size: float, number: int, strap: int) -> list[Part]:
+def _pack_straps(side: int, armpit_z: float, back_y: float, size: float, number: int, on: Cloud) -> list[Part]:
+    """From the pack over the shoulder down to the chest, and from there under the arm back to the pack."""
+    x = side * 0.1 * size
+    middle = np.array([np.median(on.rest_m[:, 1]), armpit_z])
+    turn = np.linspace(np.deg2rad(165), np.deg2rad(-20), 20)  # from behind over the top to the front
+    edges = []
+    for edge in (-1, 1):
+        near = on.rest_m[
+            (np.abs(on.rest_m[:, 0] - x - edge * 0.019 * size) < 0.022 * size) & (on.rest_m[:, 2] > armpit_z - 0.2 * size)
+        ]
+        direction = np.stack([-np.cos(turn), np.sin(turn)], axis=1)
+        flat = middle + direction * (_reach_m(near[:, 1:] - middle, direction) + _LIFT_M)[:, None]
+        edge_x = x * (1 + 0.22 * np.linspace(0, 1, len(turn)) ** 4) + edge * 0.019 * size  # outwards under the arm
+        edges.append(np.concatenate([edge_x[:, None], flat], axis=1))
+    over = np.stack(edges)
+    end = over[:, -3:].mean(axis=(0, 1))
+    around = np.linspace(0, 1, 12)
+    ring = on.rest_m[np.abs(on.rest_m[:, 2] - end[2]) < 0.035 * size]
+    start_rad = np.arctan2(end[1] - middle[0], end[0])
+    stop_rad = np.arctan2(back_y - middle[0], side * 0.1 * size)
+    if side < 0 and stop_rad > 0:
+        stop_rad -= 2 * np.pi
+    angle = start_rad + (stop_rad - start_rad) * around
+    direction = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    flat = np.array([0, middle[0]]) + direction * (_reach_m(ring[:, :2] - np.array([0, middle[0]]), direction) + _LIFT_M)[:, None]
+    z = end[2] - 0.07 * size * around
+    under = np.stack([np.concatenate([flat, (z + edge * 0.008 * size)[:, None]], axis=1) for edge in (1, -1)])
+    return [_strap(over, on, number), _strap(under, on, number)]
+
+
+def _reach_m(flat_m: NDArray[np.float64], direction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) as `hull_reach_m`, of directions that may leave some out."""
+    every = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    whole = np.concatenate([direction, np.stack([np.cos(every), np.sin(every)], axis=1)])
+    return hull_reach_m(flat_m, whole)[: len(direction)]
+
+
+def _slack_reach_m(flat_m: NDArray[np.float64], direction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) of directions all around, between the convex hull of points and their outline: a strap that is not quite taut."""
+    hull_m = hull_reach_m(flat_m, direction)
+    aside_m = flat_m @ np.stack([-direction[:, 1], direction[:, 0]])
+    outline_m = np.where(np.abs(aside_m) < 0.025, flat_m @ direction.T, 0).max(axis=0)
+    for _ in range(6):  # never inside of the outline, but smooth
+        mean_m = (np.roll(outline_m, 1) + outline_m + np.roll(outline_m, -1)) / 3
+        outline_m = np.maximum(outline_m, mean_m)
+    out: NDArray[np.float64] = np.maximum(outline_m, 0.15 * hull_m + 0.85 * outline_m)
+    return out
+
+
+def _shoulder_bag(body: Body, size: float, number: int, strap: int, on: Cloud) -> list[Part]:
     """A strap from the right shoulder across the trunk to a bag on the left hip."""
     hip = body.joints_m[SEGMENT["left_thigh"]]
-    waist = surface.rest_m[(surface.arm < 0.2) & (np.abs(surface.rest_m[:, 2] - hip[2]) < 0.05 * size)]
-    half = np.array([0.05, 0.15, 0.11]) * size
+    waist = on.rest_m[np.abs(on.rest_m[:, 2] - hip[2]) < 0.05 * size]
+    half = np.array([0.045, 0.14, 0.1]) * size
     middle = np.array(
-        [
-            waist[:, 0].max() + half[0] + 0.02 * size,
-            (waist[:, 1].min() + waist[:, 1].max()) / 2 + 0.06 * size,
-            hip[2] - 0.02 * size,
-        ]
+        [waist[:, 0].max() + half[0], (waist[:, 1].min() + waist[:, 1].max()) / 2 + 0.06 * size, hip[2] - 0.02 * size]
     )
     parts = [_box(middle, half, number, power=5.0, pelvis=1.0)]
-    trunk = _trunk(surface).astype(np.float64)
-    shoulder = np.array([-0.1 * size, -0.02, trunk[np.abs(trunk[:, 0] + 0.1 * size) < 0.03, 2].max()])
+    above = on.rest_m[np.abs(on.rest_m[:, 0] + 0.1 * size) < 0.03 * size]
+    shoulder = np.array([-0.1 * size, float(np.median(above[:, 1])), above[:, 2].max()])
     hook = middle + np.array([0, 0, half[2] * 0.8])
     along = hook - shoulder
-    turn = np.linspace(0, 2 * np.pi, 28)
     # the strap lies in the plane that holds the y axis and the line from the shoulder to the bag: the outline of the trunk there
     length = float(np.hypot(along[0], along[2]))
     unit = np.array([along[0], 0, along[2]]) / length
     across = np.array([-unit[2], 0, unit[0]])
-    near = np.abs((trunk - shoulder) @ across) < 0.035 * size
-    flat = np.stack([(trunk[near] - shoulder) @ unit, trunk[near, 1]], axis=1)
-    flat = np.concatenate([flat, [[length, middle[1]]]])
-    centre = np.array([length / 2, (flat[:, 1].min() + flat[:, 1].max()) / 2])
+    turn = np.linspace(0, 2 * np.pi, 72)
     direction = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    reach = ((flat - centre) @ direction.T).max(axis=0)
-    between = direction @ direction.T
-    radius = np.where(between > 0.1, reach / np.maximum(between, 0.1), np.inf).min(axis=1) + CLOTH_M * size
-    outline = centre + direction * radius[:, None]
-    path = shoulder + outline[:, :1] * unit
-    path[:, 1] = outline[:, 1]
-    low = np.clip(outline[:, 0] / length * 1.4 - 0.3, 0, 1)
-    skin = skin_of(len(path), chest=(1 - low) ** 2, abdomen=2 * low * (1 - low), pelvis=low**2)
-    parts.append(_ribbon(path, np.tile(across * 0.016 * size, (len(path), 1)), skin, strap))
-    return parts
+    edges = []
+    for edge in (-1, 1):
+        offset = edge * 0.015 * size
+        near = on.rest_m[np.abs((on.rest_m - shoulder) @ across - offset) < 0.025 * size]
+        flat = np.concatenate([np.stack([(near - shoulder) @ unit, near[:, 1]], axis=1), [[length, middle[1]]]])
+        centre = np.array([length / 2, (flat[:, 1].min() + flat[:, 1].max()) / 2])
+        outline = centre + direction * (_slack_reach_m(flat - centre, direction) + _LIFT_M)[:, None]
+        edges.append(
+            shoulder + outline[:, :1] * unit + across * offset + np.array([0.0, 1.0, 0.0]) * (outline[:, 1:] - shoulder[1])
+        )
+    return [*parts, _strap(np.stack(edges), on, strap)]
 
 
-def _hand_bag(body: Body, size: float, number: int, strap: int) -> list[Part]:
-    """A bag that hangs from the right hand: along the forearm's line at rest, for that is what points down when the arm hangs."""
+def _hand_bag(body: Body, size: float, number: int) -> list[Part]:
+    """A small bag that is held in the right hand, as no bag that hangs from a hand could turn against it."""
     elbow, wrist = body.joints_m[SEGMENT["right_forearm"]], body.joints_m[SEGMENT["right_hand"]]
     down = (wrist - elbow) / np.linalg.norm(wrist - elbow)
-    grip = wrist + down * 0.09 * size
     side = np.cross(down, [1.0, 0.0, 0.0])
     side /= np.linalg.norm(side)
     axes = np.stack([np.cross(side, down), side, -down], axis=1)
-    box = _box(np.zeros(3), np.array([0.05, 0.15, 0.12]) * size, number, power=5.0, right_hand=1.0)
-    middle = grip + down * 0.24 * size
-    turn = np.linspace(0.15, np.pi - 0.15, 9)
-    arc = np.stack([0 * turn, 0.1 * size * np.cos(turn), 0.14 * size * np.sin(turn) + 0.1 * size], axis=1)
-    handle = _ribbon(middle + arc @ axes.T, np.tile(axes[:, 0] * 0.008 * size, (9, 1)), skin_of(9, right_hand=1.0), strap)
-    return [Part((middle + box.rest_m @ axes.T).astype(np.float32), box.faces, box.skin, box.material), handle]
+    box = _box(np.zeros(3), np.array([0.022, 0.12, 0.08]) * size, number, power=6.0, right_hand=1.0)
+    middle = wrist + down * 0.15 * size
+    return [Part((middle + box.rest_m @ axes.T).astype(np.float32), box.faces, box.skin, box.material)]

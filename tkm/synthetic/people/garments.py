@@ -7,20 +7,22 @@ Shape legend: V vertices, F triangles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from tkm.synthetic.bodies.segments import SEGMENT
 from tkm.synthetic.people.palette import Cloth
-from tkm.synthetic.people.surface import Part, Surface, cut, grid_faces, lay, part_of, waves
+from tkm.synthetic.people.surface import Part, Surface, cut, grid_faces, hull_reach_m, lay, part_of, split, waves
 from tkm.types import Float
 
 ELBOW_M, WRIST_M = 0.23, 0.46  # down the arm of the mean body
 _FAR_M = 1.0
-_FOLDS = 0.42  # depth of folds by the cloth's distance from the skin
+_HIDDEN_M = 0.05  # cloth so far inside the edges of other cloth is never seen
+_FOLDS = 0.34  # depth of folds by the cloth's distance from the skin
 _THIGHS, _SHINS = ([SEGMENT[f"{side}_{name}"] for side in ("left", "right")] for name in ("thigh", "shin"))
+_Piece = Callable[[Surface], list[Float]]
 _LEG_Z = [-0.745, -0.369, 0.049]  # ankle, knee and hip, for the middle of the leg
 
 
@@ -36,7 +38,7 @@ class Top:
     thickness_m  distance from the skin
     flare_m      how much more at the hem
     cloth, sleeve_cloth, trim_cloth  of the trunk, the sleeves, and of a band that `trim` names
-    trim         "none", "block" (across the shoulders), "band" (across the chest), "print" (on the chest), "placket"
+    trim         "none", "block" (across the shoulders), "band" (across the chest), "placket"
     """
 
     hem_m: float
@@ -105,7 +107,7 @@ def top_region(surface: Surface, top: Top) -> Float:
     inside = np.minimum(np.minimum(hem, sleeve), neck)
     if top.open_m > 0:
         gap = top.open_m * (0.75 + 0.5 * np.clip((z - 0.2) / 0.35, 0, 1))
-        inside = np.minimum(inside, np.where((y < -0.03) & ~on_arm, np.abs(x) - gap, _FAR_M))
+        inside = np.minimum(inside, np.where((y < -0.03) & ~on_arm, np.abs(surface.rest_m[:, 0]) - gap, _FAR_M))
     return inside.astype(np.float32)
 
 
@@ -115,15 +117,27 @@ def bottom_region(surface: Surface, waist_m: float, hem_m: float) -> Float:
     return np.where(surface.arm > 0.5, -_FAR_M, np.minimum(waist_m - z, z - hem_m)).astype(np.float32)
 
 
+def skirt_region(surface: Surface, skirt: Skirt) -> Float:
+    """(V,) metres that the legs and hips are inside a skirt's edges, negative outside."""
+    return bottom_region(surface, skirt.waist_m, skirt.hem_m)
+
+
 def sew_top(
-    surface: Surface, top: Top, under_m: tuple[float, float], size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator
-) -> list[Part]:
+    surface: Surface, top: Top, under_m: tuple[float, float], size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator,
+    covered_m: Float | None = None,
+) -> Part:  # fmt: skip
     """A top.
 
-    `under_m` is how thick what it covers may be, on the trunk and below the waist; `numbers` are its materials; `size` is the
-    body's height by that of the mean body.
+    Args:
+        surface: the body.
+        top: what it is like.
+        under_m: how thick what it covers may be, on the trunk and below the waist.
+        size: the body's height by that of the mean body.
+        numbers: of its materials.
+        rng: draws its folds.
+        covered_m: (V,) how far a place is inside the edges of what is worn over it; deep inside, nothing is made.
     """
-    piece = cut(surface, top_region(surface, top))
+    piece = cut(surface, in_view(top_region(surface, top), covered_m))
     z = piece.place_m[:, 2]
     low = np.clip((0.35 - z) / (0.35 - top.hem_m), 0, 1) * (piece.arm < 0.5)
     cuff = np.clip(piece.arm_m / max(top.sleeve_m, 0.05), 0, 1) if top.sleeve_m > 0 else np.float32(0)
@@ -131,50 +145,74 @@ def sew_top(
     folds = 1 + _FOLDS * waves(piece.rest_m, rng, 0.15 * size)
     least_m = np.where((z < 0.22) & (piece.arm < 0.5), max(under_m), max(under_m[0], 0.35 * top.thickness_m)) * size
     cloth = lay(piece, (loose * size * folds).astype(np.float32), least_m.astype(np.float32), 4)
-    parts = [part_of(cloth, numbers[top.cloth])]
-    if top.sleeve_cloth != top.cloth:
-        parts.append(_applied(cloth, (cloth.arm - 0.5) * 0.1, numbers[top.sleeve_cloth]))
+    seams: list[tuple[_Piece, Cloth]] = [(_sleeves, top.sleeve_cloth)] if top.sleeve_cloth != top.cloth else []
     if top.trim != "none":
-        parts.append(_applied(cloth, _trim_region(cloth, top.trim), numbers[top.trim_cloth]))
-    return parts
+        seams.append((_TRIMS[top.trim], top.trim_cloth))
+    return _of_pieces(cloth, top.cloth, seams, numbers)
 
 
-def _trim_region(cloth: Surface, trim: str) -> Float:
-    """(V,) metres inside what a top is trimmed with, negative outside."""
+def in_view(inside_m: Float, covered_m: Float | None) -> Float:
+    """Metres inside a garment's edges where it is at most _HIDDEN_M inside those of another over it; negative elsewhere."""
+    return inside_m if covered_m is None else np.minimum(inside_m, _HIDDEN_M - covered_m)
+
+
+def _of_pieces(cloth: Surface, ground: Cloth, seams: Sequence[tuple[_Piece, Cloth]], numbers: Mapping[Cloth, int]) -> Part:
+    """Cloth with pieces of other cloth in it."""
+    for piece, _ in seams:
+        for side in range(len(piece(cloth))):
+            cloth = split(cloth, piece(cloth)[side].astype(np.float32))[0]
+    material = np.full(len(cloth.faces), numbers[ground], np.uint8)
+    for piece, other in seams:
+        inside = np.stack([side[cloth.faces].sum(axis=1) > 0 for side in piece(cloth)]).all(axis=0)
+        material[inside] = numbers[other]
+    return part_of(cloth, material)
+
+
+# A piece in cloth is where all of some fields, each of them linear over a triangle, are positive.
+
+
+def _sleeves(cloth: Surface) -> list[Float]:
+    return [cloth.arm - 0.5]
+
+
+def _block(cloth: Surface) -> list[Float]:
+    return [cloth.place_m[:, 2] - 0.43, 0.5 - cloth.arm]
+
+
+def _band(cloth: Surface) -> list[Float]:
+    z = cloth.place_m[:, 2]
+    return [z - 0.315, 0.405 - z, 0.5 - cloth.arm]
+
+
+def _placket(cloth: Surface) -> list[Float]:
+    x = cloth.rest_m[:, 0]  # on the mean body, lines in the middle of the chest are nearer to each other than above it
+    return [0.012 - x, 0.012 + x, -cloth.place_m[:, 1], 0.3 - cloth.arm]
+
+
+def _stripe(cloth: Surface) -> list[Float]:
+    """Along the outer sides of both legs."""
     x, y, z = cloth.place_m.T
-    inside = {
-        "block": np.minimum(z - 0.43, (0.5 - cloth.arm) * 0.1),
-        "band": np.minimum(0.045 - np.abs(z - 0.36), (0.5 - cloth.arm) * 0.1),
-        "print": np.where(y < 0, 0.07 - np.hypot(x, z - 0.4), -_FAR_M),
-        "placket": np.where(y < 0, np.minimum(0.014 - np.abs(x), (0.3 - cloth.arm) * 0.1), -_FAR_M),
-    }[trim]
-    return inside.astype(np.float32)
+    middle_x, middle_y = np.interp(z, _LEG_Z, [0.22, 0.158, 0.11]), np.interp(z, _LEG_Z, [0.001, -0.032, -0.012])
+    return [0.015 - (y - middle_y), 0.015 + (y - middle_y), np.abs(x) - middle_x]
 
 
-def _applied(cloth: Surface, inside: Float, number: int) -> Part:
-    """What is sewn onto cloth where `inside` is positive: it lies a little above it."""
-    patch = cut(cloth, inside.astype(np.float32))
-    return part_of(replace(patch, rest_m=patch.rest_m + 0.0025 * patch.normal), number)
+_TRIMS: dict[str, _Piece] = {"block": _block, "band": _band, "placket": _placket}
 
 
 def sew_bottom(
-    surface: Surface, bottom: Bottom, size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator
-) -> list[Part]:
-    """Trousers; `numbers` are their materials, `size` the body's height by that of the mean body."""
-    piece = cut(surface, bottom_region(surface, bottom.waist_m, bottom.hem_m))
+    surface: Surface, bottom: Bottom, size: float, numbers: Mapping[Cloth, int], rng: np.random.Generator,
+    covered_m: Float | None = None,
+) -> Part:  # fmt: skip
+    """Trousers; the arguments are those of `sew_top`."""
+    piece = cut(surface, in_view(bottom_region(surface, bottom.waist_m, bottom.hem_m), covered_m))
     z = piece.place_m[:, 2]
     low = np.clip((-0.05 - z) / (-0.05 - bottom.hem_m), 0, 1)
     tight = np.clip(z / 0.1, 0, 1)  # at the waist, where a belt holds it
     loose = bottom.thickness_m * (1 - 0.6 * tight) + bottom.flare_m * low
     folds = 1 + _FOLDS * (1 - tight) * waves(piece.rest_m, rng, 0.14 * size)
     cloth = lay(piece, (loose * size * folds).astype(np.float32), 0.003 + 0.3 * bottom.thickness_m * size, 3)
-    parts = [part_of(cloth, numbers[bottom.cloth])]
-    if bottom.stripe is not None:
-        x, y, z = cloth.place_m.T
-        middle_x, middle_y = np.interp(z, _LEG_Z, [0.22, 0.158, 0.11]), np.interp(z, _LEG_Z, [0.001, -0.032, -0.012])
-        stripe = np.where(np.abs(x) > middle_x, 0.018 - np.abs(y - middle_y), -_FAR_M)
-        parts.append(_applied(cloth, stripe, numbers[bottom.stripe]))
-    return parts
+    seams: list[tuple[_Piece, Cloth]] = [(_stripe, bottom.stripe)] if bottom.stripe is not None else []
+    return _of_pieces(cloth, bottom.cloth, seams, numbers)
 
 
 def sew_skirt(surface: Surface, skirt: Skirt, size: float, number: int, rng: np.random.Generator) -> Part:
@@ -184,17 +222,19 @@ def sew_skirt(surface: Surface, skirt: Skirt, size: float, number: int, rng: np.
     place_z = np.linspace(skirt.waist_m, skirt.hem_m, rows)
     z_m = np.interp(place_z, *z_of)
     angle = np.linspace(0, 2 * np.pi, columns, endpoint=False)
+    direction = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     body = surface.rest_m[surface.arm < 0.2]
     near = body[np.abs(body[:, 2] - z_m[0]) < 0.05 * size, 1]
     middle_y = float(near.min() + near.max()) / 2
-    radius = np.stack([_hull_radius(body, z, middle_y, angle, 0.03 * size) for z in z_m])
+    levels = [body[np.abs(body[:, 2] - z) < 0.03 * size, :2] - np.array([0, middle_y]) for z in z_m]
+    radius = np.stack([hull_reach_m(level, direction) for level in levels])
     radius = np.maximum.accumulate(radius, axis=0)
     down = np.clip((z_m[0] - z_m) / (z_m[0] - z_m[-1]), 0, 1)[:, None]
     folds = np.zeros(columns)
     for count in (5, 8, 11):
         folds += np.sin(count * angle + rng.uniform(0, 2 * np.pi)) * rng.uniform(0.5, 1.0)
     flare_m = skirt.flare * np.maximum(z_m[0] - z_m, 0)[:, None]
-    radius = radius + skirt.thickness_m * size * (0.5 + 0.5 * down) + flare_m + skirt.folds_m * size * folds * down**1.5 * 0.5
+    radius = radius + skirt.thickness_m * size * (0.8 + 0.2 * down) + flare_m + skirt.folds_m * size * folds * down**1.5 * 0.5
     x = (radius * np.cos(angle)).ravel()
     y = (middle_y + radius * np.sin(angle)).ravel()
     rest_m = np.stack([x, y, np.repeat(z_m, columns)], axis=1).astype(np.float32)
@@ -211,14 +251,6 @@ def _heights(surface: Surface) -> tuple[Float, Float]:
     return levels.astype(np.float32), np.array(heights, np.float32)
 
 
-def _hull_radius(points: Float, z_m: float, middle_y: float, angle: np.ndarray, half_m: float) -> np.ndarray:
-    """How far the convex hull of the points at a height reaches in each direction from the middle."""
-    near = points[np.abs(points[:, 2] - z_m) < half_m, :2] - np.array([0, middle_y])
-    reach = (near @ np.stack([np.cos(angle), np.sin(angle)])).max(axis=0)
-    between = np.cos(angle[:, None] - angle)
-    return np.where(between > 0.15, reach / np.maximum(between, 0.15), np.inf).min(axis=1)
-
-
 def _skirt_skin(surface: Surface, rest_m: Float, place_z: Float, size: float) -> Float:
     """(V, S) shares of a skirt's vertices: those of the body's next to it, but both legs' blended in the middle.
 
@@ -231,7 +263,7 @@ def _skirt_skin(surface: Surface, rest_m: Float, place_z: Float, size: float) ->
     near = np.argpartition(distance, 6, axis=1)[:, :6]
     skin = body_skin[near].mean(axis=1)
     thighs = skin[:, _THIGHS].sum(axis=1)
-    left = np.clip(rest_m[:, 0] / (0.1 * size) + 0.5, 0, 1)
+    left = np.clip(rest_m[:, 0] / (0.2 * size) + 0.5, 0, 1)
     left = left * left * (3 - 2 * left)
     shin = 0.55 * np.clip((-0.36 - place_z) / 0.2, 0, 1)
     skin[:, _THIGHS] = np.stack([left, 1 - left], axis=1) * (thighs * (1 - shin))[:, None]

@@ -39,7 +39,7 @@ def make_hair(surface: Surface, style: str, hat: str, size: float, number: int, 
         return []
     inside = scalp(surface)
     if hat != "none":
-        inside = np.minimum(inside, 0.012 - _hat_region(surface, hat))
+        inside = np.minimum(inside, 0.012 - hat_region(surface, hat))
     piece = cut(surface, inside)
     side_m, top_m = _DEPTH_M[style]
     y, z = piece.place_m[:, 1:].T
@@ -70,28 +70,41 @@ def _spot(surface: Surface, place_m: NDArray[np.float64]) -> Float:
 
 
 def _curtain(surface: Surface, end_m: float, depth_m: float, size: float, number: int, rng: np.random.Generator) -> Part:
-    """Hair that hangs around the sides and the back of the head down to a height on the mean body."""
-    rows, columns = 10, 21
+    """Hair that hangs from the crown over the sides and the back of the head, down to a height on the mean body.
+
+    It ends unevenly.
+    """
+    rows, columns = (7, 8), 33  # on the head, and hanging
     head = surface.rest_m[surface.skin[:, SEGMENT["head"]] > 0.5]
     back = surface.rest_m[(surface.arm < 0.3) & (np.abs(surface.place_m[:, 0]) < 0.12)]
-    top, ear, chin, end = (_spot(surface, np.array([0, 0.03, z]))[2] for z in (0.80, 0.71, 0.62, end_m))
+    temple, chin, end = (_spot(surface, np.array([0, 0.03, z]))[2] for z in (0.735, 0.62, end_m))
     middle_y = float(_spot(surface, np.array([0.07, -0.05, 0.71]))[1])
-    z = np.linspace(top, end, rows)
-    angle = np.linspace(-1, 1, columns)
-    near = head[np.abs(head[:, 2] - ear) < 0.03 * size]
-    half_x, half_y = np.abs(near[:, 0]).max() * 0.93, near[:, 1].max() - middle_y
-    below = np.clip((chin - z) / (0.12 * size), 0, 1)[:, None]  # below the chin the hair gathers on the back
+    angle = np.linspace(1, -1, columns)
+    rise = np.concatenate([np.sin(np.linspace(np.pi / 2, 0, rows[0], endpoint=False)), np.zeros(rows[1])])
+    on_head = temple + (head[:, 2].max() - 0.002 - temple) * rise
+    half = []
+    for z in on_head:
+        near = head[np.abs(head[:, 2] - z) < 0.014 * size]
+        half.append((np.abs(near[:, 0]).max(), near[:, 1].max() - middle_y))
+    half_x, half_y = (np.maximum.accumulate(np.array(half)) * np.sqrt(1 - 0.8 * rise[:, None] ** 8)).T[:, :, None]
+    out_m = depth_m + (0.007 + 0.006 * rise) * size
+    level = on_head + out_m * rise
+    level[rows[0] :] = np.linspace(temple, end, rows[1])
+    flat_m = (out_m * np.sqrt(1 - rise**2))[:, None]
+    below = np.clip((chin - level) / (0.12 * size), 0, 1)[:, None]  # below the chin the hair gathers on the back
     turn = angle * (np.deg2rad(112) * (1 - 0.33 * below))
-    fall = np.clip((ear - z) / (ear - end), 0, 1)[:, None]
-    strand = 1 + 0.05 * fall * np.sin(angle * 17 + rng.uniform(0, 6)) - 0.05 * fall
-    upper = np.clip((z - ear) / (top - ear), 0, 1)[:, None]
-    x = (half_x + depth_m + 0.004) * np.sin(turn) * strand * (1 - 0.22 * upper**2)
-    y = middle_y + (half_y + depth_m) * np.cos(turn) * strand * (1 - 0.16 * upper**2)
-    wall = np.array([back[np.abs(back[:, 2] - level) < 0.03 * size, 1].max(initial=-1.0) for level in z])[:, None]
+    fall = np.clip((temple - level) / (temple - end), 0, 1)[:, None]
+    strands = sum(np.sin(angle * count + rng.uniform(0, 2 * np.pi)) for count in (9, 15, 23))
+    wide = 1 + (0.008 + 0.012 * fall) * strands * (1 - rise[:, None]) - 0.06 * fall
+    x = (half_x + flat_m) * np.sin(turn) * wide
+    y = middle_y + (half_y + flat_m) * np.cos(turn) * wide
+    wall = np.array([back[np.abs(back[:, 2] - z) < 0.03 * size, 1].max(initial=-1.0) for z in level])[:, None]
     behind = np.clip(np.cos(turn) * 1.5, 0, 1)
-    y = np.where(z[:, None] < chin, np.maximum(y, (wall + 0.012 * size) * behind + y * (1 - behind)), y)
-    rest_m = np.stack([x, y, np.broadcast_to(z[:, None], x.shape)], axis=2).reshape(-1, 3).astype(np.float32)
-    faces = grid_faces(rows, columns, closed=False)
+    y = np.where(level[:, None] < chin, np.maximum(y, (wall + 0.012 * size) * behind + y * (1 - behind)), y)
+    ragged = rng.normal(0, 0.004 * size, columns) + 0.004 * size * strands + 0.02 * size * np.abs(angle) ** 3
+    z = level[:, None] + fall**2 * ragged
+    rest_m = np.stack([x, y, z], axis=2).reshape(-1, 3).astype(np.float32)
+    faces = grid_faces(sum(rows), columns, closed=False)
     chest = np.clip((chin - rest_m[:, 2]) / (0.14 * size), 0, 0.9)
     skin = skin_of(len(rest_m), head=1 - chest, chest=chest)
     return Part(rest_m, faces, skin, np.full(len(faces), number, np.uint8))
@@ -125,7 +138,7 @@ def _ball(surface: Surface, place_m: NDArray[np.float64], radius_m: float, numbe
     return Part(rest_m, faces, skin_of(len(rest_m), head=1.0), np.full(len(faces), number, np.uint8))
 
 
-def _hat_region(surface: Surface, hat: str) -> Float:
+def hat_region(surface: Surface, hat: str) -> Float:
     """(V,) metres inside the edge of a cap, a beanie or a head scarf, negative outside."""
     x, y, z = surface.place_m.T
     head = surface.skin[:, SEGMENT["head"]]
@@ -143,7 +156,7 @@ def make_hat(surface: Surface, hat: str, size: float, number: int) -> list[Part]
     """A hat of HATS."""
     if hat == "none":
         return []
-    piece = cut(surface, _hat_region(surface, hat))
+    piece = cut(surface, hat_region(surface, hat))
     z = piece.place_m[:, 2]
     if hat == "cap":
         return [part_of(lay(piece, np.full(len(z), 0.018 * size, np.float32), 0.01, 6), number), _visor(surface, size, number)]

@@ -25,7 +25,6 @@ class Outfit:
     bottom, skirts           trousers or None; skirts, from the inside outwards: a coat's lower part is one, too
     legs                     what shows between skirt or shorts and shoes: skin or tights
     socks                    up to a height on the mean body, or None
-    shoe                     None for bare feet
     folds                    seed of how the cloth falls
     """
 
@@ -43,7 +42,7 @@ class Outfit:
     skirts: tuple[Skirt, ...]
     legs: Cloth
     socks: tuple[float, Cloth] | None
-    shoe: Shoe | None
+    shoe: Shoe
     bag: str
     bag_cloth: Cloth
     strap_cloth: Cloth
@@ -114,20 +113,19 @@ def _lips(rng: np.random.Generator, skin: Colour, paint: bool) -> Cloth:
     return Cloth((float(redder[0]), float(redder[1]), float(redder[2])), gloss=0.12)
 
 
-def _shoe(rng: np.random.Generator, woman: bool, child: bool) -> Shoe | None:
-    kind = str(rng.choice(["sneaker", "leather", "boot", "flat", "bare"], p=[0.58, 0.18, 0.14, 0.08, 0.02]))
+def _shoe(rng: np.random.Generator, woman: bool, child: bool) -> Shoe:
+    kind = str(rng.choice(["sneaker", "leather", "boot"], p=[0.64, 0.21, 0.15]))
     sport = pick(rng, (*palette.DARK, *palette.NEUTRAL[:6], *palette.NEUTRAL[:2], *palette.BRIGHT[::2], *palette.BLUE))
     leather = pick(rng, palette.LEATHER)
-    if kind == "bare":
-        return None
     if kind == "sneaker" or child:
-        return Shoe(0.028, 0.1, None, Cloth(sport), Cloth(pick(rng, palette.SOLE[:3] if rng.random() < 0.8 else palette.SOLE)))
+        sole = pick(rng, palette.SOLE[:3] if rng.random() < 0.8 else palette.SOLE)
+        laces = Cloth(pick(rng, (palette.SOLE[0], palette.DARK[1])), sport, Pattern.STRIPES, 0.018, (0.0, 1.0, 0.0))
+        return Shoe(0.026, 0.095, float(rng.choice([-0.745, -0.7], p=[0.8, 0.2])), False, Cloth(sport), Cloth(sole), laces)
+    cloth, sole_cloth = Cloth(leather, gloss=0.15), Cloth(pick(rng, palette.SOLE[2:4]))
     if kind == "leather":
-        return Shoe(0.016, 0.085, None, Cloth(leather, gloss=0.25), Cloth(pick(rng, palette.SOLE[2:4])))
-    if kind == "boot":
-        shaft_m = float(rng.choice([-0.64, -0.55, -0.42], p=[0.6, 0.25, 0.15])) if woman else -0.62
-        return Shoe(0.026, 0.105, shaft_m, Cloth(leather, gloss=0.15), Cloth(pick(rng, palette.SOLE[2:])))
-    return Shoe(0.01, 0.05, None, Cloth(sport if rng.random() < 0.5 else leather, gloss=0.1), Cloth(pick(rng, palette.SOLE[2:])))
+        return Shoe(0.016, 0.085, -0.75, False, cloth, sole_cloth, Cloth(_shade(leather, 0.7)))
+    shaft_m = float(rng.choice([-0.64, -0.55, -0.42], p=[0.6, 0.25, 0.15])) if woman else -0.62
+    return Shoe(0.024, 0.1, shaft_m, True, cloth, sole_cloth, cloth)
 
 
 def _clothes(rng: np.random.Generator, woman: bool, child: bool) -> tuple[tuple[Top, ...], Bottom | None, tuple[Skirt, ...]]:
@@ -168,7 +166,8 @@ def _top(rng: np.random.Generator, woman: bool, tucked: bool) -> Top:
     top = Top(hem_m, 0.18, 0.012, 0.0, 0.0, float(rng.uniform(0.009, 0.018)), slack_m, cloth, cloth, other, "none")
     if kind == "tee":
         sleeves = other if rng.random() < 0.12 else cloth
-        trim = str(rng.choice(["none", "print", "band", "block"], p=[0.62, 0.22, 0.09, 0.07]))
+        plain = cloth.pattern == Pattern.PLAIN and sleeves == cloth
+        trim = str(rng.choice(["none", "band", "block"], p=[0.84, 0.08, 0.08])) if plain else "none"
         return replace(
             top,
             sleeve_m=float(rng.uniform(0.12, ELBOW_M - 0.02)),
@@ -178,15 +177,16 @@ def _top(rng: np.random.Generator, woman: bool, tucked: bool) -> Top:
         )
     if kind == "long":
         length_m = float(rng.choice([WRIST_M, WRIST_M - 0.02, ELBOW_M + 0.1]))
-        return replace(top, sleeve_m=length_m, trim=str(rng.choice(["none", "print", "band", "block"], p=[0.7, 0.12, 0.1, 0.08])))
+        trim = str(rng.choice(["none", "band", "block"], p=[0.8, 0.1, 0.1])) if cloth.pattern == Pattern.PLAIN else "none"
+        return replace(top, sleeve_m=length_m, trim=trim)
     if kind == "shirt":
         length_m = float(rng.choice([WRIST_M, ELBOW_M + 0.05, ELBOW_M - 0.03], p=[0.5, 0.25, 0.25]))
         return replace(top, sleeve_m=length_m, neck_m=-0.012, vee=float(rng.uniform(0.03, 0.08)), trim="placket",
                        trim_cloth=Cloth(_shade(cloth.colour, 0.85)))  # fmt: skip
     if kind == "hoodie":
+        trim = str(rng.choice(["none", "block"], p=[0.85, 0.15])) if cloth.pattern == Pattern.PLAIN else "none"
         return replace(top, sleeve_m=WRIST_M, neck_m=-0.02, thickness_m=float(rng.uniform(0.02, 0.03)),
-                       hem_m=min(hem_m, 0.08), flare_m=0.006,
-                       trim=str(rng.choice(["none", "print", "block"], p=[0.7, 0.2, 0.1])))  # fmt: skip
+                       hem_m=min(hem_m, 0.08), flare_m=0.006, trim=trim)  # fmt: skip
     if kind == "polo":
         return replace(top, sleeve_m=0.17, neck_m=-0.01, vee=0.04)
     return replace(top, sleeve_m=-1.0, neck_m=0.06, thickness_m=0.008)
@@ -207,15 +207,15 @@ def _jacket(rng: np.random.Generator) -> Top:
 
 def _coat(rng: np.random.Generator) -> tuple[Top, Skirt]:
     cloth = Cloth(pick(rng, (*palette.DARK, *palette.NEUTRAL[3:], *palette.TROUSERS[-2:])))
-    top = Top(0.1, WRIST_M, -0.015, 0.06, 0.0, 0.03, 0.006, cloth, cloth, Cloth(_shade(cloth.colour, 0.7)), "placket")
-    return top, Skirt(0.14, float(rng.uniform(-0.35, -0.12)), 0.034, 0.07, 0.01, cloth)
+    top = Top(0.12, WRIST_M, -0.015, 0.06, 0.0, 0.03, 0.0, cloth, cloth, Cloth(_shade(cloth.colour, 0.7)), "placket")
+    return top, Skirt(0.16, float(rng.uniform(-0.35, -0.12)), 0.038, 0.07, 0.01, cloth)
 
 
 def _skirt(rng: np.random.Generator) -> Skirt:
     cloth = palette.patterned(rng, pick(rng, (*palette.TROUSERS, *palette.DENIM, *palette.SOFT, *palette.BRIGHT)), 0.25)
     narrow = rng.random() < 0.3
     hem_m = float(rng.choice([-0.2, -0.32, -0.42, -0.58], p=[0.25, 0.35, 0.25, 0.15]))
-    return Skirt(0.2, hem_m, 0.008, 0.0 if narrow else float(rng.uniform(0.06, 0.22)), 0.0 if narrow else 0.018, cloth)
+    return Skirt(0.2, hem_m, 0.008, 0.0 if narrow else float(rng.uniform(0.05, 0.14)), 0.0 if narrow else 0.018, cloth)
 
 
 def _dress(rng: np.random.Generator) -> tuple[tuple[Top, ...], None, tuple[Skirt, ...]]:
@@ -267,5 +267,5 @@ def _sports_kit(rng: np.random.Generator) -> tuple[tuple[Top, ...], Bottom, tupl
     striped = rng.random() < 0.35
     cloth = Cloth(first, second, Pattern.STRIPES, float(rng.uniform(0.06, 0.12)), (1.0, 0.0, 0.0)) if striped else Cloth(first)
     top = Top(0.05, 0.19, 0.012, 0.03, 0.0, 0.015, 0.014, cloth, Cloth(second) if rng.random() < 0.4 else cloth, Cloth(second),
-              "none" if striped else str(rng.choice(["none", "band", "print"])))  # fmt: skip
+              "none" if striped else str(rng.choice(["none", "band"])))  # fmt: skip
     return (top,), Bottom(0.15, float(rng.uniform(-0.32, -0.22)), 0.016, 0.02, Cloth(second), Cloth(first)), ()

@@ -20,21 +20,21 @@ def _all(codes: str) -> tuple[Colour, ...]:
     return tuple(_hex(code) for code in codes.split())
 
 
-SKIN = _all("f3d8c7 edc7b0 e6b89c dda98a d39b78 c58c66 b37a55 9b6645 835338 6b422d 563526 452a20")  # from light to dark
+SKIN = _all("d6ae98 cfa389 c5967a b98a6c ab7a5c 9c6b4e 8a5a40 764a34 633f2d 513324 432a1e 37221a")  # from light to dark
 HAIR = _all("17130f 241a14 3a281c 4e3524 6b4a2f 8a6239 b08a55 d0b27a 7a3a1e 9a4c28")
 GREY_HAIR = _all("8c8a88 b5b2ae d8d5d0 6b6866")
 DYED_HAIR = _all("a02c4a 3c5aa0 7a4ea0 2f7f6a")
 IRIS = _all("2a1a12 3b2617 5a3d22 4a6a80 5f7f62")
 
 DARK = _all("16171a 1f2024 24262e 1c2436 22304a 2d2a28 30363a 20302a")
-NEUTRAL = _all("f2f2ee e4e2dc cfcdc8 a9aaab 85878a 65686c 4a4d52 c8b89a b09a78 8c7656 6a5a48 5b5f4a")
+NEUTRAL = _all("e2e2de d8d6d0 cfcdc8 a9aaab 85878a 65686c 4a4d52 c8b89a b09a78 8c7656 6a5a48 5b5f4a")
 BLUE = _all("2c4a7c 3d6299 5b84b5 8fb0d0 b9d0e4 1f3566 27508f")
 BRIGHT = _all("c8202c e2402c f0742a f4b92e f5dc4a 3f9b46 1f7a4a 17a2a2 2a86d8 6a3fa0 c83a8a f08aa8 8a1f2e d9e34a")
 SOFT = _all("e6c9c4 d7b3c0 c4d3c0 b8c9d6 e8dcc0 9fb59a a58fb0 d49a86")
 DENIM = _all("20304e 2c4268 3e5a86 5d7da6 8aa3bd 1b1f28 34383f")
 TROUSERS = _all("15161a 1e2026 262b36 2f3846 4a4c50 6e6f70 8a7a60 a8946e c2b28c 4f5138 5a4636 e6e2d8 7a2a30")
 LEATHER = _all("141312 2a1c14 4a2e1c 6e4526 8f6236")
-SOLE = _all("f0efe8 e6e2d6 1a1a1a 2c2620 b58a54")
+SOLE = _all("e0dfd8 d8d4c8 1a1a1a 2c2620 b58a54")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Shoes: closed shells around the feet, and the shafts of boots."""
+"""Shoes: closed shells around the feet. What is above them, around the ankle, is cloth laid on the skin."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from tkm.types import Float
 
 # A shoe's outline from heel to toe: place along the foot, half its width and height as shares of the greatest.
 _ALONG = np.array([-0.01, 0.0, 0.04, 0.12, 0.24, 0.36, 0.5, 0.64, 0.76, 0.86, 0.94, 0.99, 1.01])
-_WIDE = np.array([0.05, 0.42, 0.62, 0.72, 0.74, 0.76, 0.85, 0.98, 1.0, 0.92, 0.72, 0.42, 0.05])
+_WIDE = np.array([0.0, 0.42, 0.62, 0.72, 0.74, 0.76, 0.85, 0.98, 1.0, 0.92, 0.72, 0.42, 0.0])
 _HIGH = np.array([0.25, 0.85, 0.98, 1.0, 1.0, 0.98, 0.82, 0.66, 0.58, 0.54, 0.5, 0.45, 0.3])
+_LACED = (6, 7)  # between which of these the laces are
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,33 @@ class Shoe:
 
     sole_m      how thick the sole looks
     height_m    of the upper at the ankle
-    shaft_m     height on the mean body up to which a boot's shaft reaches, or None
-    cloth, sole_cloth  what they are made of
+    shaft_m     height on the mean body of its upper edge
+    is_boot     whether that edge is level, and the shaft thick; else the edge is lower at the ankles
+    cloth, sole_cloth, lace_cloth  what they are made of
     """
 
     sole_m: float
     height_m: float
-    shaft_m: float | None
+    shaft_m: float
+    is_boot: bool
     cloth: Cloth
     sole_cloth: Cloth
+    lace_cloth: Cloth
+
+
+def shoe_region(surface: Surface, shoe: Shoe) -> Float:
+    """(V,) metres that feet are inside the upper edge of shoes, negative outside."""
+    _, y, z = surface.place_m.T
+    edge = np.full(len(z), shoe.shaft_m)
+    if not shoe.is_boot:
+        edge += np.interp(y, [-0.075, -0.045, -0.01, 0.03], [0.018, 0.012, -0.006, 0.008])  # tongue, ankle and heel
+    return np.where(surface.arm > 0.5, -1.0, edge - z).astype(np.float32)
+
+
+def above_shell(surface: Surface) -> Float:
+    """(V,) metres that feet are above what a shoe's shell covers well, negative below."""
+    _, y, z = surface.place_m.T
+    return np.minimum(z + 0.775, 0.8 * (y + 0.085)).astype(np.float32)
 
 
 def make_shoe(surface: Surface, side: str, shoe: Shoe, size: float, numbers: dict[Cloth, int]) -> Part:
@@ -73,6 +92,8 @@ def make_shoe(surface: Surface, side: str, shoe: Shoe, size: float, numbers: dic
     column = np.tile(np.repeat(np.arange(columns), 2), rows - 1)
     on_sole = (column < 1) | (column >= columns - 2)
     material = np.where(on_sole, numbers[shoe.sole_cloth], numbers[shoe.cloth]).astype(np.uint8)
+    row = np.repeat(np.arange(rows - 1), 2 * columns)
+    material[(np.abs(column - (columns - 1) / 2) < 1.6) & np.isin(row, _LACED)] = numbers[shoe.lace_cloth]
     return Part(rest_m, _outwards(rest_m, faces), skin_of(len(rest_m), **{f"{side}_foot": 1.0}), material)
 
 

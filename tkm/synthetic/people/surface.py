@@ -108,32 +108,48 @@ def normals(rest_m: Float, faces: Faces) -> Float:
     return (total / np.maximum(length, 1e-12)).astype(np.float32)
 
 
-def cut(surface: Surface, inside: Float) -> Surface:
-    """The piece where `inside`, (V,) and linear along the edges, is positive.
+def split(surface: Surface, inside: Float) -> tuple[Surface, Float]:
+    """The same surface with each triangle split where `inside`, (V,) and linear along the edges, is 0; and `inside` there.
 
-    Vertices next to the border are moved along an edge onto it, so that the border is smooth though the triangles are coarse.
+    The vertices of the surface come first, those on the line follow.
     """
-    piece, kept = _compact(surface, np.asarray((inside[surface.faces] > 0).any(axis=1)))
-    value = inside[kept].astype(np.float64)
-    edges = np.concatenate([piece.faces[:, [0, 1]], piece.faces[:, [1, 2]], piece.faces[:, [2, 0]]])
-    edges = edges[value[edges[:, 0]] * value[edges[:, 1]] < 0]
-    part = value[edges[:, 0]] / (value[edges[:, 0]] - value[edges[:, 1]])
-    near, far = np.where(part < 0.5, edges.T, edges[:, ::-1].T)
-    part = np.minimum(part, 1 - part)
-    order = np.argsort(-part, kind="stable")  # the least move of a vertex is written last
-    near, far, part = near[order], far[order], part[order, None].astype(np.float32)
+    V, value = len(surface.rest_m), inside.astype(np.float64)
+    ends = np.stack([surface.faces, np.roll(surface.faces, -1, axis=1)], axis=2).astype(np.int64)  # (F, 3, 2), by edge
+    crosses = value[ends[:, :, 0]] * value[ends[:, :, 1]] < 0
+    keys, number = np.unique(ends.min(axis=2)[crosses] * V + ends.max(axis=2)[crosses], return_inverse=True)
+    low, high = np.divmod(keys, V)
+    part = (value[low] / (value[low] - value[high])).astype(np.float32)
+    middle = np.zeros(crosses.shape, np.int64)
+    middle[crosses] = V + number.ravel()
+    count = crosses.sum(axis=1)
 
-    def moved(values: Float) -> Float:
-        out = values.copy()
-        weight = part if values.ndim == 2 else part[:, 0]
-        out[near] = values[near] * (1 - weight) + values[far] * weight
-        return out
+    def turned(kept: Bool, first: NDArray[np.intp]) -> NDArray[np.int64]:
+        """(3, 2, N): corners, and the points on the edges that begin there, with the given corner as the first."""
+        order = (first[:, None] + np.arange(3)) % 3
+        corners = np.take_along_axis(surface.faces[kept].astype(np.int64), order, axis=1)
+        return np.stack([corners, np.take_along_axis(middle[kept], order, axis=1)], axis=1).transpose(2, 1, 0)
 
-    value[near] = 0.0
-    piece = Surface(
-        moved(piece.rest_m), moved(piece.normal), moved(piece.place_m), moved(piece.arm_m), moved(piece.arm), moved(piece.skin),
-        piece.faces,
+    once, twice = count == 1, count == 2
+    (a, ab), (b, _), (c, _) = turned(once, crosses[once].argmax(axis=1))
+    (d, de), (e, _), (f, fd) = turned(twice, (crosses[twice].argmin(axis=1) + 2) % 3)
+    new = [(a, ab, c), (ab, b, c), (d, de, fd), (de, e, f), (de, f, fd)]
+    faces = np.concatenate([surface.faces[count == 0], *(np.stack(corners, axis=1) for corners in new)]).astype(np.int32)
+
+    def grown(values: Float) -> Float:
+        weight = part[:, None] if values.ndim == 2 else part
+        return np.concatenate([values, values[low] * (1 - weight) + values[high] * weight]).astype(np.float32)
+
+    grown_surface = Surface(
+        grown(surface.rest_m), grown(surface.normal), grown(surface.place_m), grown(surface.arm_m), grown(surface.arm),
+        grown(surface.skin), faces,
     )  # fmt: skip
+    return grown_surface, np.concatenate([inside, np.zeros(len(keys))]).astype(np.float32)
+
+
+def cut(surface: Surface, inside: Float) -> Surface:
+    """The piece where `inside`, (V,) and linear along the edges, is positive."""
+    near, kept = _compact(surface, np.asarray((inside[surface.faces] > 0).any(axis=1)))
+    piece, value = split(near, inside[kept])
     corners = value[piece.faces]
     return _compact(piece, np.asarray((corners >= 0).all(axis=1) & (corners > 0).any(axis=1)))[0]
 
@@ -190,12 +206,23 @@ def waves(rest_m: Float, rng: np.random.Generator, length_m: float, count: int =
 def grid_faces(rows: int, columns: int, closed: bool) -> Faces:
     """(F, 3) int32 triangles of a grid of vertices, row by row; the last column joins the first where closed.
 
-    They face outwards where rows run down and columns run to the left as seen from outside.
+    They face outwards where rows run down and columns run to the right as seen from outside.
     """
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns if closed else columns - 1), indexing="ij")
     a, b = row * columns + column, row * columns + (column + 1) % columns
     quads = np.stack([a, a + columns, b + columns, a, b + columns, b], axis=-1)
     return quads.reshape(-1, 3).astype(np.int32)
+
+
+def hull_reach_m(flat_m: NDArray[np.float64], direction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) how far the convex hull of (., 2) points, which holds the origin, reaches in N directions.
+
+    It is as exact as the directions are close to each other.
+    """
+    reach_m = (flat_m @ direction.T).max(axis=0)
+    between = direction @ direction.T
+    out: NDArray[np.float64] = np.where(between > 0.15, reach_m / np.maximum(between, 0.15), np.inf).min(axis=1)
+    return out
 
 
 def part_of(surface: Surface, material: NDArray[np.uint8] | int) -> Part:
