@@ -284,6 +284,7 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
         out, (H, W, 4) float32, filled in: colour, and depth in metres, 0 for ground, infinite for sky.
     """
     H, W = out.shape[:2]
+    shaded = np.empty((4, 3), np.float32)
     for i in range(H):
         for j in range(W):
             red = green = blue = np.float32(0)
@@ -310,7 +311,16 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
                 length = np.sqrt(dx * dx + dy * dy + dz * dz)
                 ux, uy, uz = dx / length, dy / length, dz / length
                 face = nearest[si, sj]
-                if face == SKY:
+                # Within a pixel, a triangle has one colour.
+                known = s
+                for earlier in range(s):
+                    if nearest[2 * i + earlier // 2, 2 * j + earlier % 2] == face:
+                        known = earlier
+                if known < s:
+                    r, g, b = shaded[known, 0], shaded[known, 1], shaded[known, 2]
+                    here = np.float32(np.inf) if face == SKY else 1 / nearness[si, sj]
+                    ground += face == GROUND or (face >= 0 and faces[face, 22] > 0)
+                elif face == SKY:
                     if photo.shape[0]:
                         r, g, b = photo[i, j, 0], photo[i, j, 1], photo[i, j, 2]
                     else:
@@ -357,6 +367,7 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
                             here / focal_px,
                             jitter,
                         )
+                shaded[s, 0], shaded[s, 1], shaded[s, 2] = r, g, b
                 red += r
                 green += g
                 blue += b
