@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 from distributed import get_worker
 
 from flows.cluster import PROGRESS_TOPIC
@@ -24,6 +25,7 @@ def source_of(order: ClipOrder) -> Source:
 def draw(order: ClipOrder, limits: Limits) -> int | Failure:
     """Make a clip: number of its frames, or why it cannot be made."""
     worker = get_worker()
+    cv2.setNumThreads(1)  # a task has one core; OpenCV would start a thread on each that the machine has
 
     def report(frames: int) -> None:
         worker.log_event(PROGRESS_TOPIC, {"video": order.name, "stage": STAGE, "frames": frames})

@@ -31,10 +31,19 @@ def test_people_at_the_origin_are_seen_at_a_useful_size(seed):
     xy_px, depth_m = camera.project(0, np.array([[0, 0, 0], [0, 0, 1.7]]))
     assert (depth_m > 4).all()
     assert camera.position_m[0, 1] < -4
-    assert 0.3 < (xy_px[0, 1] - xy_px[1, 1]) / 540 < 0.8
+    assert 0.44 < (xy_px[0, 1] - xy_px[1, 1]) / 540 < 0.72
     assert (xy_px > 0).all()
     assert (xy_px < [960, 540]).all()
     assert np.hypot(*camera.position_m[0, :2]) == pytest.approx(np.clip(np.hypot(*camera.position_m[0, :2]), *STILL.distance_m))
+
+
+@pytest.mark.parametrize("size", [(960, 540), (540, 960), (640, 640)])
+@pytest.mark.parametrize("preset", ["crowd", "twins+dance"])
+def test_wide_pictures_of_many_people_and_narrow_ones_show_them_large_enough(size, preset):
+    for seed in range(6):
+        camera = plan_camera(scenario_of(preset), 1, 20.0, *size, np.random.default_rng(seed))
+        xy_px, _ = camera.project(0, np.array([[0, 0, 0], [0, 0, 1.7]]))
+        assert 0.34 < (xy_px[0, 1] - xy_px[1, 1]) / size[1] < 0.72
 
 
 @pytest.mark.parametrize("seed", range(8))

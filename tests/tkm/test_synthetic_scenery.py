@@ -44,13 +44,13 @@ def pixels_of(plate, xy_px):
     return column[seen], row[seen], seen
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(5))
 def test_plates_are_light_of_a_natural_exposure_everywhere(seed):
     plate = planned(seed)[0].plate(0)
     assert np.isfinite(plate.colour).all()
     assert plate.colour.min() >= 0
-    assert 0.03 < plate.colour.mean() < 0.75
-    assert plate.colour.std() > 0.03
+    assert 70 < 255 * (np.clip(plate.colour, 0, 1) ** (1 / 2.2)).mean() < 170
+    assert plate.colour.std() > 0.05
     assert (plate.depth_m > 0).all()
 
 
@@ -99,7 +99,7 @@ def test_the_camera_of_a_scenery_must_keep_its_place():
         plan_scenery(MOVING, walking, walks(2, 12, rng), (), plan_light(rng), None, rng)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_clutter_stands_on_the_ground_in_nobody_s_way(seed):
     scenery, ground_m = planned(seed, replace(CROWD, clutter=(5, 5)))
     assert len(scenery.obstacles) >= 1
@@ -118,6 +118,19 @@ def test_clutter_stands_on_the_ground_in_nobody_s_way(seed):
             assert own[:, 2].min() > -0.02
 
 
+def test_things_stand_before_people_where_the_scenario_always_has_some():
+    hidden = {}
+    for least in (0, 2):
+        places = [planned(seed, replace(CROWD, clutter=(least, 2)), size=(64, 36)) for seed in range(10)]
+        hides = [
+            obstacle.hides(scenery.camera.position_m[0], ground_m.reshape(-1, 2), 0.5).any()
+            for scenery, ground_m in places
+            for obstacle in scenery.obstacles
+        ]
+        hidden[least] = sum(hides)
+    assert hidden[2] > hidden[0]
+
+
 def test_paths_that_leave_and_missing_people_are_walked_around_too():
     ground_m = walks(3, 12, np.random.default_rng(1))
     ground_m[0] *= 3
@@ -130,8 +143,8 @@ def test_paths_that_leave_and_missing_people_are_walked_around_too():
 
 def test_things_hide_people_for_a_while_but_nobody_for_most_of_the_time():
     hidden = []
-    for seed in range(12):
-        scenery, ground_m = planned(seed, replace(CROWD, clutter=(4, 4)), frames=20)
+    for seed in range(8):
+        scenery, ground_m = planned(seed, replace(CROWD, clutter=(4, 4)), frames=20, size=(160, 90))
         plate = scenery.plate(0)
         for feet_m in ground_m:
             place = [np.column_stack([feet_m, np.full(len(feet_m), z)]) for z in (0.4, 1.6)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from tkm.synthetic.bodies.body import KEYPOINTS, Body, Double, keypoints_m
 from tkm.synthetic.bodies.mesh import Mesh
 from tkm.synthetic.bodies.segments import SEGMENT, SEGMENTS
 from tkm.synthetic.camera import Camera
+from tkm.synthetic.compiled import compiled
 from tkm.synthetic.drawing.plate import Drawn
 from tkm.types import Bool, Int, check
 
@@ -152,7 +152,7 @@ def visible_extents(person: NDArray[np.int16], people: int) -> tuple[Double, Dou
     return box, count / _SAMPLES**2
 
 
-@numba.njit
+@compiled
 def _extents(person: NDArray[np.int16], people: int) -> tuple[Double, Double]:
     height, width = person.shape
     corners = np.zeros((people, 4))

@@ -155,9 +155,12 @@ def _coefficients(mask: NDArray[np.uint8], phenotype: tuple[float, ...]) -> Doub
 
 def _split_keypoints(model: BodyModel, rest_m: Float, joints_m: Double) -> tuple[Double, Double]:
     """Linear skinning of a linear regressor: sum_v r_v sum_s w_vs T_s(x_v), with the sum over v taken first."""
-    weights = np.einsum("kv,vs->ksv", model.regressor.astype(np.float64), model.skin.astype(np.float64))
-    share = weights.sum(axis=2)
-    return weights @ rest_m.astype(np.float64) - share[:, :, None] * joints_m, share
+    moment_m, share = np.empty((len(KEYPOINTS), len(SEGMENTS), 3)), np.empty((len(KEYPOINTS), len(SEGMENTS)))
+    for k, row in enumerate(model.regressor):
+        used = np.flatnonzero(row)  # few of the vertices
+        weights = (row[used, None] * model.skin[used]).astype(np.float64)
+        moment_m[k], share[k] = weights.T @ rest_m[used].astype(np.float64), weights.sum(axis=0)
+    return moment_m - share[:, :, None] * joints_m, share
 
 
 def pose_segments(body: Body, rotation: Double, root_m: Double) -> tuple[Double, Double]:

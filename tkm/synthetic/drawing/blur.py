@@ -9,7 +9,7 @@ import numpy as np
 
 from tkm.synthetic.bodies.body import Double
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.drawing.compiled import compiled
+from tkm.synthetic.compiled import compiled
 from tkm.types import Float
 
 REACH_PX = 40  # longest line on either side of a pixel
@@ -110,8 +110,12 @@ def smear_people(count, at, rgba, moved_px, near_m, entry, depth_m, smeared):
         vx, vy = moved_px[n, 0], moved_px[n, 1]
         flat = abs(vx) >= abs(vy)
         long, short = (vx, vy) if flat else (vy, vx)
-        slope = short / long if long != 0 else np.float32(0)
-        reach = max(min(abs(long), limit) * half, half)
+        if abs(long) <= one:  # stays in its pixel
+            for c in range(4):
+                smeared[row, column, c] += rgba[n, c]
+            continue
+        slope = short / long
+        reach = min(abs(long), limit) * half
         share = half / reach
         steps = np.int64(np.ceil(reach - half))
         behind = near_m[n] - _TOLERANCE_M

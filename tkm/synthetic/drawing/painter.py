@@ -59,6 +59,9 @@ class Painter:
         self._turned, self._joint_m, self._rest_joints_m = turned, joint_m, rest_joints_m
         self._head, self._camera, self._light, self._shutter = np.flatnonzero(head), camera, light, shutter
         self._crowd = join_meshes(meshes, len(head))
+        self._is_needed = self._crowd.is_used.copy()
+        for p in range(P):
+            self._is_needed[self._range(p)][self._head] = True
 
         # What each frame fills anew. Kept, as fresh memory of this size costs as much time as filling it.
         V, (H, W) = len(self._crowd.rest_m), (camera.height_px, camera.width_px)
@@ -118,9 +121,9 @@ class Painter:
             )
             own = self._range(p)
             skinning.skin(
-                crowd.rest_m[own], crowd.rest_normal[own], crowd.segment[own], crowd.share[own], now.astype(np.float32),
-                ((later - earlier) * rate).astype(np.float32), lens, self._point_m[own], self._normal[own], self._screen[own],
-                self._velocity_px[own],
+                crowd.rest_m[own], crowd.rest_normal[own], crowd.segment[own], crowd.share[own], self._is_needed[own],
+                now.astype(np.float32), ((later - earlier) * rate).astype(np.float32), lens, self._point_m[own],
+                self._normal[own], self._screen[own], self._velocity_px[own],
             )  # fmt: skip
 
     def _box(self, vertices: slice) -> Float:
@@ -155,8 +158,8 @@ class Painter:
         for p in people:
             own = self._range(p)
             shading.light_vertices(
-                self._point_m[own], self._normal[own], towards, up, light.colour, light.ambient, along, down,
-                np.float32(shadow.cell_m), shadow.corner_m, shadow.height_m, shadow.above_m, self._light_at[own],
+                self._point_m[own], self._normal[own], self._crowd.is_used[own], towards, up, light.colour, light.ambient,
+                along, down, np.float32(shadow.cell_m), shadow.corner_m, shadow.height_m, shadow.above_m, self._light_at[own],
             )  # fmt: skip
 
     def _paint_plate(self, plate: Plate, t: int, shadow: shadows.ShadowMap, keeps: Float) -> Float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tkm.synthetic.drawing.compiled import compiled
+from tkm.synthetic.compiled import compiled
 from tkm.types import Float
 
 
@@ -19,8 +19,8 @@ def linear_of(srgb: Float) -> Float:
 
 
 @compiled
-def light_vertices(point_m, normal, towards, up, lamp, ambient, along, down, cell_m, corner_m, height_m, above_m, light):
-    """Fill light (V, 4): what a white surface gets, in three colours, and what a mirror shows of the lamp.
+def light_vertices(point_m, normal, is_used, towards, up, lamp, ambient, along, down, cell_m, corner_m, height_m, above_m, light):
+    """Fill light (V, 4) where is_used (V,): what a white surface gets, in three colours, and what a mirror shows of the lamp.
 
     Args: point_m, normal, (V, 3), and towards, up, (3,), in the camera's axes; lamp, ambient, (3,); along, down, of
     `ground_transform`; cell_m, corner_m, height_m and above_m of the shadow map. Light wraps a little around edges, as it does in
@@ -29,6 +29,8 @@ def light_vertices(point_m, normal, towards, up, lamp, ambient, along, down, cel
     rows, columns = height_m.shape
     half, one, wrap = np.float32(0.5), np.float32(1), np.float32(0.12)
     for v in range(len(point_m)):
+        if not is_used[v]:
+            continue
         nx, ny, nz = normal[v, 0], normal[v, 1], normal[v, 2]
         x, y, z = point_m[v, 0], point_m[v, 1], point_m[v, 2]
         facing = nx * towards[0] + ny * towards[1] + nz * towards[2]

@@ -16,7 +16,7 @@ import numpy as np
 
 from tkm.synthetic.bodies.body import Double
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.drawing.compiled import compiled
+from tkm.synthetic.compiled import compiled
 from tkm.synthetic.drawing.plate import Light
 from tkm.types import Float, check
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tkm.synthetic.bodies.body import Double
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.drawing.compiled import compiled
+from tkm.synthetic.compiled import compiled
 from tkm.types import Float
 
 NEAR_M = np.float32(0.1)  # what is nearer to the camera is not drawn
@@ -36,15 +36,18 @@ def segment_transforms(camera: Camera, t: int, turned: Double, joint_m: Double, 
 
 
 @compiled
-def skin(rest_m, normal, segment, share, transform, rate, lens, point_m, turned, screen, velocity_px):
+def skin(rest_m, normal, segment, share, is_needed, transform, rate, lens, point_m, turned, screen, velocity_px):
     """Fill point_m (V, 3) and turned (V, 3), vertices and unit normals in the camera's axes; screen (V, 3), x and y in pixels and
     1 / depth, 0 where nearer than NEAR_M; velocity_px (V, 2), pixels a frame.
 
-    Of rest_m, normal (V, 3); segment, share (V, 4); transform, rate (S, 3, 4), `rate` the transform's change a frame; lens (4,):
-    focal length, its change a frame, the picture's middle. All but `segment` float32.
+    Of rest_m, normal (V, 3); segment, share (V, 4); is_needed (V,), for no others are filled; transform, rate (S, 3, 4), `rate`
+    the transform's change a frame; lens (4,): focal length, its change a frame, the picture's middle. All are float32 but
+    `segment` and `is_needed`.
     """
     focal, focal_rate, middle_x, middle_y = lens[0], lens[1], lens[2], lens[3]
     for v in range(len(rest_m)):
+        if not is_needed[v]:
+            continue
         a, b, c = rest_m[v, 0], rest_m[v, 1], rest_m[v, 2]
         d, e, f = normal[v, 0], normal[v, 1], normal[v, 2]
         x = y = z = nx = ny = nz = dx = dy = dz = np.float32(0)

@@ -14,11 +14,13 @@ from tkm.synthetic.camera import Camera
 from tkm.synthetic.scenario import Scenario
 
 _PERSON_M = 1.7
-_TARGET_M = (0.8, 1.05)  # height that the camera looks at over the world's origin
+_TARGET_M = (0.5, 0.85)  # height that the camera looks at over the world's origin
 _HEIGHT_M = (1.2, 2.6)
 _AZIMUTH_DEG = 12.0  # the camera stands at most this far to the side of the -y axis
-_SHARE = (0.45, 0.75)  # of the picture's height, that a person at the origin takes
-_FOCAL = (0.8, 1.2)  # in picture lengths: cameras of phones and of halls are about this wide
+_SHARE = (0.46, 0.70)  # of the picture's height, that a person at the origin takes
+_LEAST_SHARE = 0.38
+_WIDE_M = (2.6, 0.25)  # of the ground across the origin that the camera sees at least: for nobody, and more a person
+_LONGEST = 1.6  # focal length in picture lengths
 _PAN_DEG_S = 14.0  # faster pans blur everything
 _SHAKE_HZ = (0.4, 6.0)
 _WAVES = 12
@@ -34,7 +36,7 @@ def plan_camera(scenario: Scenario, frames: int, fps: float, width_px: int, heig
     height_m = rng.uniform(*_HEIGHT_M)
     position_m = np.array([distance_m * np.sin(azimuth), -distance_m * np.cos(azimuth), height_m])
     longer_px = max(width_px, height_px)
-    focal_px = np.clip(rng.uniform(*_SHARE) * height_px * distance_m / _PERSON_M, _FOCAL[0] * longer_px, _FOCAL[1] * longer_px)
+    focal_px = _focal_px(rng.uniform(*_SHARE), distance_m, scenario.people[1], width_px, height_px)
 
     time_s, duration_s = np.arange(frames) / fps, frames / fps
     pan_rad = np.radians(rng.uniform(*scenario.pan_deg))
@@ -50,6 +52,17 @@ def plan_camera(scenario: Scenario, frames: int, fps: float, width_px: int, heig
     pitch += shake[1] * shake_px / focal_px
     roll = shake[2] * shake_px / longer_px  # moves the picture's edges by half as much as the shake itself
     return Camera(width_px, height_px, focal, _rotations(yaw, pitch, roll), np.tile(position_m, (frames, 1)))
+
+
+def _focal_px(share: float, distance_m: float, people: int, width_px: int, height_px: int) -> float:
+    """At which a person at the origin takes about that share of the picture's height, and all people find room beside each other.
+
+    Room makes people smaller, as does the lens, but not by any amount: in a narrow picture they stand behind each other.
+    """
+    wide_m = _WIDE_M[0] + _WIDE_M[1] * people
+    whole_px = height_px * distance_m / _PERSON_M
+    focal_px = min(share * whole_px, width_px * distance_m / wide_m, _LONGEST * max(width_px, height_px))
+    return max(focal_px, _LEAST_SHARE * whole_px)
 
 
 def _rotations(yaw: Double, pitch: Double, roll: Double) -> Double:

@@ -19,7 +19,6 @@ from tkm.synthetic.scenery.solids import Solids, joined, placed
 from tkm.types import Bool, check
 
 CLEARANCE_M = 0.45  # between a thing and people's feet
-_BEFORE = 0.65  # share of things that stand between the camera and somebody's path
 _TRIES = 40
 _HEAD_M, _HIPS_M, _HALF_PERSON_M = 1.75, 0.9, 0.15
 _MOST_HIDDEN = 0.25  # share of a person's frames that things may hide the whole person in
@@ -82,6 +81,7 @@ def _bearing(camera_m: Double, points_m: Double) -> tuple[Double, Double]:
 
 def place_clutter(
     count: int,
+    before: float,
     pieces: Sequence[Callable[[np.random.Generator], Piece]],
     free_m: Double,
     yaw: float,
@@ -92,8 +92,9 @@ def place_clutter(
 ) -> tuple[Solids, tuple[Obstacle, ...]]:
     """Things about people's paths.
 
-    Args: pieces, what there may be. free_m, (2, 2), lowest and highest x and y that things may stand at, in axes turned by `yaw`.
-        ground_m, (P, T, 2) where people's feet are; NaN where there is nobody.
+    Args: before, share of things that stand between the camera and somebody's path. pieces, what there may be. free_m, (2, 2),
+        lowest and highest x and y that things may stand at, in axes turned by `yaw`. ground_m, (P, T, 2) where people's feet
+        are; NaN where there is nobody.
     Returns: the things, and the box of each; fewer than `count` where there is no room.
     """
     camera_m = camera.position_m[0]
@@ -102,13 +103,13 @@ def place_clutter(
     taken = taken[np.isfinite(taken).all(axis=1)]
     obstacles: list[Obstacle] = []
     solids: list[Solids] = []
-    for number in range(count):
-        before = len(taken) > 0 and (number == 0 or rng.random() < _BEFORE)
+    for _ in range(count):
+        is_before = rng.random() < before and len(taken) > 0
         piece = pieces[int(rng.integers(len(pieces)))](rng)
         for attempt in range(_TRIES):
             if attempt % 10 == 9:
                 piece = pieces[int(rng.integers(len(pieces)))](rng)
-            if before and attempt < _TRIES * 3 // 4:
+            if is_before and attempt < _TRIES * 3 // 4:
                 whose = taken[rng.integers(len(taken))]
                 xy_m = camera_m[:2] + (whose - camera_m[:2]) * rng.uniform(0.3, 0.85) + rng.normal(0, 0.1, 2)
             else:

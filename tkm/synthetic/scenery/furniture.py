@@ -12,10 +12,9 @@ from itertools import pairwise
 import numpy as np
 
 from tkm.synthetic.motion.motion import Seat
+from tkm.synthetic.scenery.paints import RGB, colour, green, wood
 from tkm.synthetic.scenery.solids import Finish, Solids, box, extruded, foliage, joined, placed, post, sheet
 from tkm.synthetic.scenery.textures import PICTURES_SIDE, Texture
-
-RGB = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -25,25 +24,6 @@ class Piece:
     solids: Solids
     half_m: tuple[float, float]
     height_m: float
-
-
-def colour(rng: np.random.Generator, most: float = 0.6) -> RGB:
-    """A linear colour of paint: muted ones more often than bright ones."""
-    grey = rng.uniform(0.03, most)
-    tint = np.clip(grey * np.exp(rng.normal(0, rng.choice([0.08, 0.25, 0.6]), 3)), 0.01, 0.8)
-    return float(tint[0]), float(tint[1]), float(tint[2])
-
-
-def wood(rng: np.random.Generator) -> RGB:
-    """A linear colour of wood, from dark walnut to light pine."""
-    light = rng.uniform(0.06, 0.42)
-    return light, light * rng.uniform(0.58, 0.72), light * rng.uniform(0.3, 0.45)
-
-
-def green(rng: np.random.Generator) -> RGB:
-    """A linear colour of leaves."""
-    light = rng.uniform(0.10, 0.22)
-    return light * rng.uniform(0.45, 0.85), light, light * rng.uniform(0.12, 0.35)
 
 
 def pillar(rng: np.random.Generator) -> Piece:
@@ -347,10 +327,11 @@ def tree(rng: np.random.Generator, leaves: int = 1000) -> Piece:
     return Piece(joined(parts), (r * 1.2, r * 1.2), trunk + 3 * wide)
 
 
-def bush(rng: np.random.Generator) -> Piece:
+def bush(rng: np.random.Generator, size: float = 1.0, leaves: int = 2200) -> Piece:
     """A bush."""
-    r, h = rng.uniform(0.35, 0.8), rng.uniform(0.35, 0.7)
-    return Piece(foliage((0, 0, h * 0.8), (r, r, h), 2200, 0.032, green(rng), rng), (r, r), h * 1.8)
+    r, h = size * rng.uniform(0.35, 0.8), size * rng.uniform(0.35, 0.7)
+    leaf_m = 0.032 * size * np.sqrt(2200 / leaves)
+    return Piece(foliage((0, 0, h * 0.8), (r, r, h), leaves, leaf_m, green(rng), rng), (r, r), h * 1.8)
 
 
 INDOOR: tuple[Callable[[np.random.Generator], Piece], ...] = (
@@ -381,6 +362,17 @@ STREET: tuple[Callable[[np.random.Generator], Piece], ...] = (
     crates,
     car,
     tree,
+)
+ANYWHERE: tuple[Callable[[np.random.Generator], Piece], ...] = (
+    table,
+    crates,
+    crates,
+    bench,
+    plant,
+    bin_,
+    signboard,
+    planter,
+    fence,
 )
 PARK: tuple[Callable[[np.random.Generator], Piece], ...] = (tree, tree, bush, bush, bench, bin_, fence, planter, table, lamp_post)
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from tkm.synthetic.bodies.body import Double
 from tkm.synthetic.drawing.plate import Light
 from tkm.synthetic.scenery import furniture as f
-from tkm.synthetic.scenery.furniture import Piece, colour, picture, wood
+from tkm.synthetic.scenery.furniture import Piece, picture
+from tkm.synthetic.scenery.houses import house
+from tkm.synthetic.scenery.openings import door, panel, window
+from tkm.synthetic.scenery.paints import accent_paint, colour, green, wall_paint, wood
 from tkm.synthetic.scenery.shading import Air
-from tkm.synthetic.scenery.solids import Finish, Solids, box, joined, placed, post, sheet, unshadowing
+from tkm.synthetic.scenery.solids import Finish, Solids, box, joined, placed, post, sheet, sheets, unshadowing
 from tkm.synthetic.scenery.textures import Texture
 
 
@@ -61,7 +63,7 @@ def no_place() -> Place:
         joined([]),
         Finish(),
         Air(np.ones(3), np.ones(3), 0.0, np.inf),
-        f.INDOOR + f.STREET,
+        f.ANYWHERE,
         0.0,
         np.array([[-6.0, -12.0], [6.0, 6.0]]),
     )
@@ -79,17 +81,12 @@ def _outdoor_air(light: Light, rng: np.random.Generator) -> Air:
     zenith = total * (clear * np.array([0.30, 0.52, 1.0]) + (1 - clear) * np.array([1.10, 1.18, 1.28]))
     horizon = total * (clear * np.array([0.98, 1.12, 1.28]) + (1 - clear) * np.array([1.30, 1.32, 1.34]))
     return Air(
-        zenith, horizon, float(rng.uniform(0.15, 0.6) if clear > 0.5 else rng.uniform(0.5, 0.95)), float(rng.uniform(250, 900))
+        zenith, horizon, float(rng.uniform(0.15, 0.6) if clear > 0.5 else rng.uniform(0.5, 0.95)), float(rng.uniform(700, 2500))
     )
 
 
 def _turned(parts: list[Solids], yaw: float) -> Solids:
     return placed(joined(parts), (0.0, 0.0, 0.0), yaw)
-
-
-def _panel(x0: float, x1: float, z0: float, z1: float, y: float, finish: Finish, start: float = 0.0) -> Solids:
-    """Upright, facing -y."""
-    return sheet([(x0, y, z0), (x1, y, z0), (x1, y, z1), (x0, y, z1)], finish, start=start)
 
 
 def _patch(x0: float, y0: float, x1: float, y1: float, finish: Finish, lift: float = 0.004, start: float = 0.0) -> Solids:
@@ -118,44 +115,14 @@ def _around(walls: Double, build: Callable[[float, int], list[Solids]]) -> list[
     ]
 
 
-def _window(x: float, low: float, wide: float, high: float, light: Light, rng: np.random.Generator) -> list[Solids]:
-    """A window of a room with a bright outside, of sky over something green or grey."""
-    frame = Finish(tint=(0.7, 0.7, 0.68))
-    bright = 1.15 + 0.5 * light.hardness
-    sky = Finish(tint=(0.75, 0.85, 0.95), glow=bright)
-    below = Finish(Texture.HEDGE, f.green(rng) if rng.random() < 0.6 else colour(rng, 0.4), glow=bright)
-    horizon = low + high * rng.uniform(0.1, 0.6)
-    parts = [_panel(x, x + wide, horizon, low + high, -0.01, sky), _panel(x, x + wide, low, horizon, -0.01, below)]
-    sides, top = (low - 0.06, low + high + 0.06), (low + high, low + high + 0.06)
-    bars = [(x - 0.06, x, *sides), (x + wide, x + wide + 0.06, *sides), (x, x + wide, *top)]
-    bars.append((x + wide / 2 - 0.025, x + wide / 2 + 0.025, low, low + high))
-    parts += [box((a, -0.05, c), (b, 0, d), frame) for a, b, c, d in bars]
-    parts.append(box((x - 0.1, -0.16, low - 0.08), (x + wide + 0.1, 0, low - 0.04), frame))
-    if rng.random() < 0.4:
-        cloth = Finish(Texture.CURTAIN, colour(rng, 0.7))
-        parts += [_panel(a, a + 0.4, 0.05, low + high + 0.15, -0.09, cloth, start=rng.uniform(0, 2)) for a in (x - 0.4, x + wide)]
-    return parts
-
-
-def _door(x: float, rng: np.random.Generator) -> list[Solids]:
-    leaf = Finish(Texture.WOOD, wood(rng)) if rng.random() < 0.6 else Finish(tint=colour(rng, 0.7))
-    frame = Finish(tint=(0.6, 0.6, 0.58))
-    return [
-        box((x, -0.02, 0), (x + 0.95, 0, 2.05), leaf),
-        box((x - 0.08, -0.04, 0), (x, 0, 2.13), frame),
-        box((x + 0.95, -0.04, 0), (x + 1.03, 0, 2.13), frame),
-        box((x, -0.04, 2.05), (x + 0.95, 0, 2.13), frame),
-        box((x + 0.83, -0.07, 1.0), (x + 0.90, -0.02, 1.03), Finish(tint=(0.4, 0.4, 0.4), gloss=0.5)),
-    ]
-
-
 def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Generator) -> Place:
     """A living room, an office or a shop."""
     walls = _walls(low, high, rng, (3.5, 6.0), (3.0, 6.0))
     height = rng.uniform(2.75, 3.5)
-    paint = Finish(Texture.PLAIN, tuple(np.clip(rng.uniform(0.45, 0.72) * np.exp(rng.normal(0, 0.10, 3)), 0, 0.8)))
+    paint = Finish(Texture.PLAIN, wall_paint(rng))
     accent = (
-        Finish(Texture.PLAIN, colour(rng, 0.35)),
+        Finish(Texture.PLAIN, accent_paint(rng)),
+        Finish(Texture.PLAIN, accent_paint(rng)),
         Finish(Texture.BRICK, (0.32, 0.15, 0.10)),
         Finish(Texture.BRICK, (0.6, 0.58, 0.55)),
         Finish(Texture.PLANKS, wood(rng)),
@@ -168,21 +135,22 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
 
     def build(length: float, number: int) -> list[Solids]:
         parts = [
-            unshadowing(_panel(0, length, 0, height, 0, back if number == 0 else paint)),
+            unshadowing(panel(0, length, 0, height, 0, back if number == 0 else paint)),
             box((0, -0.02, 0), (length, 0, 0.1), skirting),
         ]
         if dado:
             parts.append(box((0, -0.012, 0.1), (length, 0, 1.0), Finish(Texture.PLANKS, skirting.tint)))
-        x = rng.uniform(0.2, 1.0)
+        x, doors = rng.uniform(0.2, 1.0), 0
         while number != 2 and x < length - 1.6:
-            step = rng.uniform(1.3, 2.6)
-            match int(rng.integers(7)):
-                case 0:
-                    parts += _window(x, 0.9, min(step * 0.75, 1.9), height - 1.35, light, rng)
-                case 1:
-                    parts += _door(x, rng)
+            step = rng.uniform(0.9, 1.9)
+            match int(rng.integers(8)):
+                case 0 | 1:
                     step = max(step, 1.4)
-                case 2 | 3:
+                    parts += window(x, 0.9, min(step * 0.75, 1.9), height - 1.35, light, rng)
+                case 2 if not doors:
+                    parts += door(x, rng)
+                    step, doors = max(step, 1.4), 1
+                case 3 | 4:
                     for _ in range(int(rng.integers(1, 3))):
                         wide = rng.uniform(0.35, 0.8)
                         parts.append(picture((x, -0.015, rng.uniform(1.2, 1.5)), wide, wide * rng.uniform(0.8, 1.4), rng))
@@ -214,9 +182,9 @@ def _room(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
         Finish(Texture.TILES, colour(rng, 0.6), gloss=0.12),
         Finish(Texture.CARPET, colour(rng, 0.35)),
     )
-    if rng.random() < 0.4:
-        x, y, wide, deep = rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0.9, 1.6), rng.uniform(0.7, 1.2)
-        parts.append(_patch(x - wide, y - deep, x + wide, y + deep, Finish(Texture.CARPET, colour(rng, 0.4))))
+    if rng.random() < 0.6:
+        x, y, wide, deep = rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0.9, 1.8), rng.uniform(0.7, 1.3)
+        parts.append(_patch(x - wide, y - deep, x + wide, y + deep, Finish(Texture.CARPET, accent_paint(rng))))
     free = walls + np.array([[0.9, 0.9], [-0.9, -1.2]])
     return Place(_turned(parts, yaw), floors[rng.integers(len(floors))], _indoor_air(light), f.INDOOR, yaw, free)
 
@@ -236,24 +204,24 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     )
     stage = rng.random() < 0.3
     velvet = Finish(
-        Texture.CURTAIN, ((0.30, 0.015, 0.02), (0.02, 0.03, 0.15), (0.06, 0.06, 0.065), (0.25, 0.18, 0.08))[rng.integers(4)]
+        Texture.CURTAIN, ((0.28, 0.03, 0.03), (0.05, 0.08, 0.20), (0.14, 0.14, 0.15), (0.30, 0.23, 0.12))[rng.integers(4)]
     )
 
     def build(length: float, number: int) -> list[Solids]:
         if stage:
-            return [unshadowing(_panel(0, length, 0, height, 0, velvet))]
+            return [unshadowing(panel(0, length, 0, height, 0, velvet))]
         parts = [
-            unshadowing(_panel(0, length, 2.1, height, 0, upper)),
-            unshadowing(_panel(0, length, 0, 2.1, -0.06, lower)),
+            unshadowing(panel(0, length, 2.1, height, 0, upper)),
+            unshadowing(panel(0, length, 0, 2.1, -0.06, lower)),
             box((0, -0.08, 2.08), (length, 0, 2.16), Finish(Texture.WOOD, wood(rng))),
         ]
         for x in np.arange(0.8, length - 2, rng.uniform(2.2, 3.4)):
             parts += [
-                _panel(x, x + 1.7, 3.1, 4.3, -0.01, Finish(tint=(0.8, 0.88, 0.95), glow=0.9)),
+                panel(x, x + 1.7, 3.1, 4.3, -0.01, Finish(tint=(0.8, 0.88, 0.95), glow=0.9)),
                 box((x + 0.83, -0.04, 3.1), (x + 0.87, 0, 4.3), Finish(tint=(0.3, 0.3, 0.3))),
                 box((x, -0.08, 3.03), (x + 1.7, 0, 3.1), Finish(tint=(0.5, 0.5, 0.5))),
             ]
-        x = rng.uniform(0.5, 2.0)
+        x, doors = rng.uniform(0.5, 2.0), 0
         bar = Finish(Texture.WOOD, (0.40, 0.26, 0.14))
         while number != 2 and x < length - 2.2:
             match int(rng.integers(5)):
@@ -271,13 +239,14 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
                     parts += [
                         box((x, -0.5, 0.22 * k), (x + 1.6, -0.07, 0.22 * k + 0.20), mat) for k in range(int(rng.integers(1, 4)))
                     ]
-                case _:
-                    parts += [placed(joined(_door(0, rng)), (x, -0.06, 0)), placed(joined(_door(0, rng)), (x + 1.1, -0.06, 0))]
+                case _ if not doors:
+                    doors = 2
+                    parts += [placed(joined(door(0, rng)), (x + 1.1 * n, -0.06, 0)) for n in range(doors)]
             x += rng.uniform(2.3, 4.0)
         return parts
 
     parts = _around(walls, build)
-    dark = Finish(Texture.CORRUGATED, (0.05, 0.05, 0.055) if stage else (0.35, 0.35, 0.36))
+    dark = Finish(Texture.CORRUGATED, (0.10, 0.10, 0.11) if stage else (0.35, 0.35, 0.36))
     parts.append(
         unshadowing(sheet([(left, rear, height), (right, rear, height), (right, front, height), (left, front, height)], dark))
     )
@@ -289,7 +258,7 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     if stage:
         return Place(
             _turned(parts, yaw),
-            Finish(Texture.PLANKS, (0.10, 0.07, 0.05) if rng.random() < 0.5 else wood(rng), gloss=0.12),
+            Finish(Texture.PLANKS, (0.24, 0.16, 0.10) if rng.random() < 0.5 else wood(rng), gloss=0.12),
             _indoor_air(light),
             f.HALL,
             yaw,
@@ -308,21 +277,10 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     for y in (rear - rng.uniform(0.8, 2.0), rng.uniform(-2, 2)):
         parts.append(_patch(left + 0.5, y - 0.025, right - 0.5, y + 0.025, Finish(tint=paints[rng.integers(3)]), lift=0.006))
     angle, ring = np.linspace(0, 2 * np.pi, 41), rng.uniform(1.2, 2.0)
-    circle = np.stack([np.cos(angle), np.sin(angle), np.full(41, 0.005)], axis=-1)
+    circle = np.stack([ring * np.cos(angle), ring * np.sin(angle), np.full(41, 0.005)], axis=-1)
     line = Finish(tint=paints[2])
-    parts += [
-        sheet(
-            [
-                circle[i] * [ring, ring, 1],
-                circle[i + 1] * [ring, ring, 1],
-                circle[i + 1] * [ring - 0.05, ring - 0.05, 1],
-                circle[i] * [ring - 0.05, ring - 0.05, 1],
-            ][::-1],
-            line,
-            level=True,
-        )
-        for i in range(40)
-    ]
+    inner = circle * [(ring - 0.05) / ring, (ring - 0.05) / ring, 1]
+    parts.append(sheets(np.stack([inner[:-1], inner[1:], circle[1:], circle[:-1]], axis=1)[:, ::-1], line, level=True))
     floors = (
         Finish(Texture.PLANKS, (0.42, 0.26, 0.12), gloss=0.16),
         Finish(Texture.PLAIN, colour(rng, 0.35), gloss=0.08),
@@ -338,82 +296,6 @@ def _hall(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Ge
     )
 
 
-def _house(wide: float, floors: int, rng: np.random.Generator) -> list[Solids]:
-    """A facade from x = 0 to `wide`, facing -y, with a shop or windows on the ground."""
-    storey = rng.uniform(2.9, 3.4)
-    high = floors * storey + 0.8
-    stone = (
-        (Texture.BRICK, (0.33, 0.14, 0.09)),
-        (Texture.BRICK, (0.45, 0.38, 0.30)),
-        (Texture.PLAIN, colour(rng, 0.65)),
-        (Texture.PLAIN, (0.6, 0.52, 0.4)),
-        (Texture.CONCRETE, (0.42, 0.41, 0.39)),
-    )
-    wall = Finish(*stone[rng.integers(len(stone))])
-    trim = Finish(Texture.CONCRETE, (0.55, 0.54, 0.5))
-    glass = Finish(tint=(0.03, 0.035, 0.04), gloss=0.75)
-    parts = [
-        box((0, 0, 0), (wide, 6, high), wall, start=rng.uniform(0, 2)),
-        box((-0.05, -0.15, high - 0.3), (wide + 0.05, 0.1, high), trim),
-        box((0, -0.05, 0), (wide, 0, 0.45), Finish(Texture.CONCRETE, (0.25, 0.24, 0.23))),
-    ]
-    count = max(int(wide / rng.uniform(1.9, 2.8)), 1)
-    pitch, size = wide / count, rng.uniform(0.9, 1.3)
-    pane = Finish(tint=(0.7, 0.7, 0.68) if rng.random() < 0.6 else (0.08, 0.07, 0.06))
-    shop = rng.random() < 0.55
-    for storey_number in range(floors):
-        if shop and storey_number == 0:
-            continue
-        sill = storey_number * storey + 0.95
-        for i in range(count):
-            x = (i + 0.5) * pitch - size / 2
-            parts += [
-                _panel(x, x + size, sill, sill + 1.5, -0.02, glass),
-                box((x - 0.1, -0.12, sill - 0.1), (x + size + 0.1, 0, sill), trim),
-                box((x - 0.1, -0.06, sill + 1.5), (x + size + 0.1, 0, sill + 1.65), trim),
-            ]
-            bars = (
-                (x - 0.05, x + 0.02, sill, sill + 1.5),
-                (x + size - 0.02, x + size + 0.05, sill, sill + 1.5),
-                (x + size / 2 - 0.03, x + size / 2 + 0.03, sill, sill + 1.5),
-                (x, x + size, sill + 0.95, sill + 1.0),
-            )
-            parts += [box((a, -0.05, c), (b, 0, d), pane) for a, b, c, d in bars]
-            if rng.random() < 0.35:
-                parts.append(
-                    _panel(
-                        x + 0.03,
-                        x + size - 0.03,
-                        sill + 1.5 * rng.uniform(0.3, 0.8),
-                        sill + 1.48,
-                        -0.03,
-                        Finish(Texture.CURTAIN, (0.5, 0.48, 0.44)),
-                    )
-                )
-    if shop:
-        paint = Finish(tint=colour(rng, 0.45))
-        parts += [box((0.3, -0.10, 0), (wide - 0.3, 0, 0.5), paint), box((0.3, -0.22, 2.5), (wide - 0.3, 0, 3.0), paint)]
-        edges = np.linspace(0.35, wide - 0.35, max(int(wide / 2.2), 1) + 1)
-        parts += [_panel(edges[0], edges[-1], 0.5, 2.5, -0.03, glass)]
-        parts += [box((x - 0.05, -0.1, 0.5), (x + 0.05, 0, 2.5), paint) for x in edges]
-        name = Finish(tint=(0.8, 0.78, 0.7) if np.mean(paint.tint) < 0.25 else (0.05, 0.05, 0.05))
-        x = wide * 0.3
-        while x < wide * 0.7:
-            letter = rng.uniform(0.08, 0.2)
-            parts.append(_panel(x, x + letter, 2.64, rng.uniform(2.78, 2.88), -0.23, name))
-            x += letter + 0.06
-        for a, b in pairwise(edges):
-            if rng.random() < 0.5:
-                parts.append(picture((a + 0.3, -0.035, 0.8), (b - a) * 0.5, 1.0, rng))
-        if rng.random() < 0.5:
-            cloth = Finish(Texture.FABRIC, colour(rng))
-            parts.append(sheet([(0.3, -1.3, 2.2), (wide - 0.3, -1.3, 2.2), (wide - 0.3, -0.05, 2.75), (0.3, -0.05, 2.75)], cloth))
-            parts.append(_panel(0.3, wide - 0.3, 2.02, 2.2, -1.3, cloth))
-    else:
-        parts += [placed(joined(_door(0, rng)), (float(rng.uniform(0.3, max(wide - 1.4, 0.4))), -0.03, 0))]
-    return [unshadowing(joined(parts))]
-
-
 def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.Generator) -> Place:
     """A street or a square before a row of houses."""
     square = rng.random() < 0.5
@@ -425,7 +307,7 @@ def _street(low: Double, high: Double, light: Light, yaw: float, rng: np.random.
     while x < reach:
         wide = rng.uniform(5, 11)
         if rng.random() < 0.88:
-            parts.append(placed(joined(_house(wide, int(rng.integers(1, 5)), rng)), (x, back + rng.choice([0.0, 0.0, 0.6]), 0.0)))
+            parts.append(placed(house(wide, int(rng.integers(1, 5)), rng), (x, back + rng.choice([0.0, 0.0, 0.6]), 0.0)))
         else:
             parts.append(placed(f.tree(rng).solids, (x + wide / 2, back + 3, 0)))
         x += wide
@@ -476,29 +358,24 @@ def _park(_low: Double, high: Double, light: Light, yaw: float, rng: np.random.G
         spread = distance * 1.3 + 5
         for x in np.linspace(-spread, spread, count) + rng.uniform(-1.5, 1.5, count):
             if rng.random() < 0.75:
-                piece = f.bush(rng) if distance < back + 5 and rng.random() < 0.35 else f.tree(rng, leaves)
+                size = 1.0 if leaves == 900 else rng.uniform(1.2, 3.0)
+                piece = f.bush(rng, size, 6 * leaves) if rng.random() < 0.4 else f.tree(rng, leaves)
                 parts.append(placed(piece.solids, (x, distance + rng.uniform(0, 0.12 * distance), 0), float(rng.uniform(0, 6))))
     if rng.random() < 0.5:
         h = rng.uniform(0.7, 1.6)
         gap = rng.uniform(-3, 3)
-        hedge = Finish(Texture.HEDGE, f.green(rng))
+        hedge = Finish(Texture.HEDGE, green(rng))
         parts += [box((a, back, 0), (b, back + 0.7, h), hedge) for a, b in ((-30, gap - 1.2), (gap + 1.2, 30))]
     elif rng.random() < 0.6:
         slat = Finish(Texture.WOOD, wood(rng))
         parts += [box((-25, back + 0.2, z), (25, back + 0.25, z + 0.12), slat) for z in (0.35, 0.8)]
         parts += [box((x - 0.06, back + 0.15, 0), (x + 0.06, back + 0.3, 1.1), slat) for x in np.arange(-25, 25, 1.8)]
-    for distance, height in ((70, 7), (110, 14)):
+    for distance, height in ((70, 2.5), (110, 6)):
         x = np.linspace(-150, 150, 41)
         ridge = height * (1 + 0.35 * np.sin(x * 0.05 + rng.uniform(0, 6)) + 0.15 * np.sin(x * 0.17 + rng.uniform(0, 6)))
-        wooded = Finish(tint=f.green(rng))  # leaves would show as dots
-        strips = [
-            sheet(
-                [(x[i], distance, 0), (x[i + 1], distance, 0), (x[i + 1], distance, ridge[i + 1]), (x[i], distance, ridge[i])],
-                wooded,
-            )
-            for i in range(40)
-        ]
-        parts.append(unshadowing(joined(strips)))
+        wooded = Finish(tint=green(rng))  # leaves would show as dots
+        foot, crest = (np.stack([x, np.full(41, float(distance)), z], axis=-1) for z in (np.zeros(41), ridge))
+        parts.append(unshadowing(sheets(np.stack([foot[:-1], foot[1:], crest[1:], crest[:-1]], axis=1), wooded)))
     for _ in range(int(rng.integers(0, 3))):
         piece = (f.bench, f.bin_, f.lamp_post)[rng.integers(3)](rng)
         parts.append(placed(piece.solids, (rng.uniform(-5, 5), back - 0.4, 0)))

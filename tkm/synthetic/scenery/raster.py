@@ -6,17 +6,17 @@ height towards the lamp for parallel light. Shape legend: F triangles, N triangl
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from tkm.synthetic.bodies.body import Double
+from tkm.synthetic.compiled import compiled
 from tkm.types import Float
 
 _NEAR_M = 0.05
 
 
-@numba.njit
+@compiled
 def project_triangles(corners_m: Double, focal_px: float, centre_px: Double) -> tuple[Double, NDArray[np.int32]]:
     """Triangles in a camera's axes as triangles in its picture, cut at 5 cm before it.
 
@@ -47,7 +47,7 @@ def project_triangles(corners_m: Double, focal_px: float, centre_px: Double) -> 
     return seen[:n], face[:n]
 
 
-@numba.njit
+@compiled
 def fill(triangles: Double, face: NDArray[np.int32], nearness: Float, nearest: NDArray[np.int32]) -> None:
     """Draw triangles into a picture of nearness and of the nearest triangle's number, (H, W) each, changed in place.
 

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
-import numba
 import numpy as np
 
 from tkm.geometry import Image
 from tkm.synthetic.bodies.body import Double
 from tkm.synthetic.camera import Camera
+from tkm.synthetic.compiled import compiled
 from tkm.synthetic.drawing.plate import Light, Plate
 from tkm.synthetic.motion.motion import Seat
 from tkm.synthetic.scenario import Scenario
@@ -31,6 +31,8 @@ from tkm.synthetic.scenery.textures import Grain, Texture
 from tkm.types import Float
 
 _MARGIN_PX = 2  # of the wall picture around all frames
+_LEVELS = (0.40, 0.60)  # mean of a scene in gamma 2, between which nothing is changed: 95 to 150 of 255
+_BEFORE, _SELDOM_BEFORE = 0.85, 0.35  # share of things that stand before people, where there always are some, and where not
 _PHOTO_ZOOM = 1.35  # a photo is enlarged at most this much to reach where a camera turns; the rest is mirrored
 
 
@@ -91,7 +93,8 @@ def plan_scenery(
     taken = np.concatenate([ground_m.reshape(-1, 2), camera.position_m[:1, :2]])
     place = no_place() if photo is not None else plan_place(taken[np.isfinite(taken).all(axis=1)], light, rng)
     count = int(rng.integers(scenario.clutter[0], scenario.clutter[1] + 1))
-    clutter, obstacles = place_clutter(count, place.pieces, place.free_m, place.yaw, camera, ground_m, seats, rng)
+    before = _BEFORE if scenario.clutter[0] else _SELDOM_BEFORE
+    clutter, obstacles = place_clutter(count, before, place.pieces, place.free_m, place.yaw, camera, ground_m, seats, rng)
     solids = joined([place.solids, clutter, *(seat_solids(seat, rng) for seat in seats)])
     view = _view(camera)
     wall = _draw(solids, place, light, view, camera.position_m[0], photo, (camera.width_px, camera.height_px), rng)
@@ -144,7 +147,7 @@ def _draw(
     air = scene_shading.air_values(place.air, light, position_m, axes, 0.03 + 0.20 * (1 - light.hardness) ** 1.5)
 
     rays = view.rotation.T @ np.linalg.inv(view.intrinsic)
-    nearness, nearest = _empty(rays, position_m[2], H, W)
+    nearness, nearest = _empty(rays, position_m[2], H, W, scene_shading.SKY, scene_shading.GROUND)
     seen = (solids.corners_m - position_m) @ view.rotation.T
     triangles, face = project_triangles(seen, view.intrinsic[0, 0], view.intrinsic[:2, 2])
     triangles[:, :, :2] *= 2
@@ -155,20 +158,28 @@ def _draw(
     scene_shading.shade(
         nearest, nearness, rays, faces, texture, mips, shadow, occlusion, clouds, air, view.intrinsic[0, 0], back, wall
     )
+    if photo is None:
+        wall[..., :3] *= _exposure(wall[::4, ::4, :3])
     return wall
 
 
-@numba.njit
-def _empty(rays, height_m, H, W):
-    """Nearness and nearest, 2 x 2 samples a pixel, of nothing but ground and sky."""
+def _exposure(colour: Float) -> np.float32:
+    """By what a scene is made lighter or darker, so that people of its light are readable before it."""
+    level = float(np.sqrt(np.clip(colour, 0, 1)).mean())
+    return np.float32(np.clip((np.clip(level, *_LEVELS) / level) ** 2, 0.5, 2.0))
+
+
+@compiled
+def _empty(rays, height_m, H, W, sky, ground):
+    """Nearness and nearest, 2 x 2 samples a pixel, of nothing but ground and sky, which have those numbers."""
     nearness = np.zeros((2 * H, 2 * W), np.float32)
-    nearest = np.full((2 * H, 2 * W), scene_shading.SKY, np.int32)
+    nearest = np.full((2 * H, 2 * W), sky, np.int32)
     for i in range(2 * H):
         for j in range(2 * W):
             down = -(rays[2, 0] * (j + 0.5) / 2 + rays[2, 1] * (i + 0.5) / 2 + rays[2, 2])
             if down > 1e-4:
                 nearness[i, j] = down / height_m
-                nearest[i, j] = scene_shading.GROUND
+                nearest[i, j] = ground
     return nearness, nearest
 
 
@@ -178,7 +189,7 @@ def _photo(photo: Image, view: View, frame_px: tuple[int, int]) -> Float:
     enlarge = min(max(view.width_px / W, view.height_px / H), _PHOTO_ZOOM)
     scale = enlarge * max(W / photo.shape[1], H / photo.shape[0])
     size = int(np.ceil(photo.shape[1] * scale)), int(np.ceil(photo.shape[0] * scale))
-    scaled = cv2.resize(photo, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    scaled = cv2.resize(photo, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     # The photo's middle lies where the view's axis meets the wall.
     left, top = (round(view.intrinsic[axis, 2] - size[axis] / 2) for axis in (0, 1))
     right, bottom = view.width_px - left - size[0], view.height_px - top - size[1]
@@ -198,41 +209,45 @@ def _plate(camera: Camera, t: int, view: View, wall: Float, is_photo: bool) -> P
     return plate
 
 
-@numba.njit(fastmath={"nsz", "arcp", "contract", "reassoc"})
+@compiled
 def _look(wall, to_wall, rays, position_m, is_photo, colour, depth_m, ground_m):
-    """Fill in a plate from the wall picture.
+    """Fill in a plate from the wall picture, row by row.
 
     Args: to_wall, (3, 3) homography from pixels to the wall picture's. rays, (3, 3): of pixel (x, y) is rays @ (x, y, 1).
     """
     H, W = depth_m.shape
-    last_row, last_column = wall.shape[0] - 1, wall.shape[1] - 1
-    far = np.float32(np.inf)
-    nowhere = np.float32(np.nan)
+    rows, columns = wall.shape[:2]
+    texels = wall.reshape(rows * columns, 4)
+    half, one, far, nowhere = np.float32(0.5), np.float32(1), np.float32(np.inf), np.float32(np.nan)
+    corner, (beside, below, stretch) = np.empty(W, np.int64), np.empty((3, W), np.float32)
+    turn, place = rays.astype(np.float32), position_m.astype(np.float32)
     for i in range(H):
         y = i + 0.5
+        aside = (rays[:, 1] * y + rays[:, 2]).astype(np.float32)
         for j in range(W):
             x = j + 0.5
-            stretch = 1 / (to_wall[2, 0] * x + to_wall[2, 1] * y + to_wall[2, 2])
-            u = (to_wall[0, 0] * x + to_wall[0, 1] * y + to_wall[0, 2]) * stretch - 0.5
-            v = (to_wall[1, 0] * x + to_wall[1, 1] * y + to_wall[1, 2]) * stretch - 0.5
-            u, v = min(max(u, 0.0), float(last_column)), min(max(v, 0.0), float(last_row))
+            scale = 1 / (to_wall[2, 0] * x + to_wall[2, 1] * y + to_wall[2, 2])
+            u = (to_wall[0, 0] * x + to_wall[0, 1] * y + to_wall[0, 2]) * scale - 0.5
+            v = (to_wall[1, 0] * x + to_wall[1, 1] * y + to_wall[1, 2]) * scale - 0.5
+            u, v = min(max(u, 0.0), columns - 1.001), min(max(v, 0.0), rows - 1.001)
             left, top = int(u), int(v)
-            right, bottom = min(left + 1, last_column), min(top + 1, last_row)
-            fu, fv = np.float32(u - left), np.float32(v - top)
-            a, b, c, d = (1 - fu) * (1 - fv), fu * (1 - fv), (1 - fu) * fv, fu * fv
+            corner[j], beside[j], below[j], stretch[j] = top * columns + left, u - left, v - top, scale
+        for j in range(W):
+            fu, fv, n = beside[j], below[j], corner[j]
+            a, b, c, d = (one - fu) * (one - fv), fu * (one - fv), (one - fu) * fv, fu * fv
             for k in range(3):
-                colour[i, j, k] = (
-                    wall[top, left, k] * a + wall[top, right, k] * b + wall[bottom, left, k] * c + wall[bottom, right, k] * d
-                )
+                upper = texels[n, k] * a + texels[n + 1, k] * b
+                colour[i, j, k] = upper + texels[n + columns, k] * c + texels[n + columns + 1, k] * d
             # Depths are not mixed: between a near and a far thing there is nothing.
-            depth = wall[bottom if fv > 0.5 else top, right if fu > 0.5 else left, 3]
-            down = -(rays[2, 0] * x + rays[2, 1] * y + rays[2, 2])
-            if depth == 0 and down > 1e-4:
-                away = position_m[2] / down
-                depth_m[i, j] = far if is_photo else away
-                ground_m[i, j, 0] = position_m[0] + away * (rays[0, 0] * x + rays[0, 1] * y + rays[0, 2])
-                ground_m[i, j, 1] = position_m[1] + away * (rays[1, 0] * x + rays[1, 1] * y + rays[1, 2])
-            else:
-                depth_m[i, j] = depth * stretch if depth > 0 else far
-                ground_m[i, j, 0] = nowhere
-                ground_m[i, j, 1] = nowhere
+            depth_m[i, j] = texels[n + (columns if fv > half else 0) + (1 if fu > half else 0), 3]
+        for j in range(W):
+            x = np.float32(j) + half
+            depth, down = depth_m[i, j], -(turn[2, 0] * x + aside[2])
+            is_ground, away = depth == 0 and down > np.float32(1e-4), place[2] / down
+            ahead = far if is_photo else away
+            stands = depth * stretch[j] if depth > 0 else far
+            depth_m[i, j] = ahead if is_ground else stands
+            ground_x = place[0] + away * (turn[0, 0] * x + aside[0])
+            ground_y = place[1] + away * (turn[1, 0] * x + aside[1])
+            ground_m[i, j, 0] = ground_x if is_ground else nowhere
+            ground_m[i, j, 1] = ground_y if is_ground else nowhere

@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from tkm.synthetic.bodies.body import Double
+from tkm.synthetic.compiled import compiled
 from tkm.synthetic.drawing.plate import Light
 from tkm.synthetic.scenery.raster import fill
 from tkm.synthetic.scenery.solids import Solids
-from tkm.synthetic.scenery.textures import PERIOD_M, SIZE_PX, Grain, Texture, texture_images
+from tkm.synthetic.scenery.textures import PERIOD_M, Grain, Texture, texture_images
 from tkm.types import Float
 
 SKY, GROUND = -1, -2  # instead of a triangle's number
-_LEVELS = int(np.log2(SIZE_PX)) + 1
+_SIDE_PX = 512  # of a texture; `compiled` wants it in this file
+_LEVELS = int(np.log2(_SIDE_PX)) + 1
 _LEVEL_START = np.concatenate([[0], np.cumsum(4 ** np.arange(_LEVELS - 1, -1, -1))]).astype(np.int64)
 _MACRO_M = 9.0  # period of the stains that make repeating textures look less alike
 _SHADOW_PX, _SHADOW_REACH_M = 1024, 13.0
@@ -45,12 +46,16 @@ class Air:
 
 def mip_maps(kinds: tuple[Texture, ...], grain: Grain, rng: np.random.Generator) -> Float:
     """(K, texels of all levels, 3): each texture at full size, then halved and halved again."""
-    level: Float = texture_images(kinds, grain, rng)
-    levels = [level.reshape(len(kinds), -1, 3)]
-    while level.shape[1] > 1:
-        level = (level[:, ::2, ::2] + level[:, 1::2, ::2] + level[:, ::2, 1::2] + level[:, 1::2, 1::2]) * np.float32(0.25)
-        levels.append(level.reshape(len(kinds), -1, 3))
-    return np.concatenate(levels, axis=1)
+    images = texture_images(kinds, grain, rng)
+    if images.shape[1:3] != (_SIDE_PX, _SIDE_PX):
+        raise ValueError(f"textures must be {_SIDE_PX} pixels wide and high, not {images.shape[1:3]}")
+    mips = np.empty((len(kinds), int(_LEVEL_START[-1]) + 1, 3), np.float32)
+    for number, image in enumerate(images):
+        level = image
+        for start in _LEVEL_START:
+            mips[number, start : start + len(level) ** 2] = level.reshape(-1, 3)
+            level = cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) if len(level) > 1 else level
+    return mips
 
 
 def shadow_map(solids: Solids, light: Light) -> tuple[Double, Float]:
@@ -117,7 +122,7 @@ def air_values(air: Air, light: Light, position_m: Double, shadow_axes: Double, 
     return np.concatenate(rows).astype(np.float32)
 
 
-@numba.njit(inline="always")
+@compiled
 def _bilinear(image, start, side, u, v):
     """Place (u, v) in periods, of a square image that repeats, within a flat list of texels."""
     x, y = u * side - 0.5, v * side - 0.5
@@ -140,27 +145,39 @@ def _bilinear(image, start, side, u, v):
     )
 
 
-@numba.njit
-def _texture(mips, u, v, du, dv, minor, major):
-    """The mean of a texture over a footprint: (du, dv) is its longer half, in periods, minor and major its widths."""
-    taps = min(max(int(np.ceil(major / minor)), 1), 6)
-    lod = np.log2(max(major / taps, minor) * SIZE_PX)
-    lod = min(max(lod, 0.0), _LEVELS - 1.001)
-    level = int(lod)
-    share = np.float32(lod - level)
+@compiled
+def _texture(mips, u, v, du, dv, minor, major, jitter):
+    """The mean of a texture over a footprint: (du, dv) is its longer half, in periods, minor and major its widths.
+
+    Between two sizes of the texture, `jitter` in [-0.5, 0.5] chooses: half the work of mixing them, and no seam either.
+    """
+    taps = min(max(int(np.ceil(major / minor)), 1), 5)
+    lod = np.log2(max(major / taps, minor) * _SIDE_PX) + jitter
+    level = int(min(max(lod + 0.5, 0.0), _LEVELS - 1.0))
     r = g = b = np.float32(0)
     for tap in range(taps):
         at = (2 * tap + 1) / taps - 1
-        p, q = u + du * at, v + dv * at
-        r0, g0, b0 = _bilinear(mips, _LEVEL_START[level], SIZE_PX >> level, p, q)
-        r1, g1, b1 = _bilinear(mips, _LEVEL_START[level + 1], SIZE_PX >> (level + 1), p, q)
-        r += r0 + (r1 - r0) * share
-        g += g0 + (g1 - g0) * share
-        b += b0 + (b1 - b0) * share
+        p, q, s = _bilinear(mips, _LEVEL_START[level], _SIDE_PX >> level, u + du * at, v + dv * at)
+        r += p
+        g += q
+        b += s
     return r / taps, g / taps, b / taps
 
 
-@numba.njit
+@compiled
+def _hidden(shadow, a, b, height, step, jitter, stride):
+    """How many of the places around (a, b) in a shadow map something lies over: of 5 x 5, or of their 4 corners."""
+    hidden = 0
+    aside = jitter * 7.3 - np.floor(jitter * 7.3) - 0.5
+    for i in range(-2, 3, stride):
+        for j in range(-2, 3, stride):
+            column, row = int(np.floor(a + (i + jitter) * step)), int(np.floor(b + (j + aside) * step))
+            if 0 <= column < _SHADOW_PX and 0 <= row < _SHADOW_PX and shadow[row, column] > height:
+                hidden += 1
+    return hidden
+
+
+@compiled
 def _lit(shadow, air, x, y, z, jitter):
     """Share of a place's view of the lamp that nothing hides."""
     scale = _SHADOW_PX / (2 * _SHADOW_REACH_M)
@@ -168,17 +185,13 @@ def _lit(shadow, air, x, y, z, jitter):
     b = (air[21] * x + air[22] * y + air[23] * z + _SHADOW_REACH_M) * scale
     height = air[24] * x + air[25] * y + air[26] * z
     step = air[29] * scale * 0.5
-    hidden = 0
-    for i in range(-2, 3):
-        for j in range(-2, 3):
-            column = int(np.floor(a + (i + jitter) * step))
-            row = int(np.floor(b + (j + (jitter * 7.3) % 1.0 - 0.5) * step))
-            if 0 <= column < _SHADOW_PX and 0 <= row < _SHADOW_PX and shadow[row, column] > height:
-                hidden += 1
-    return np.float32(1 - hidden / 25)
+    hidden = _hidden(shadow, a, b, height, step, jitter, 4)
+    if 0 < hidden < 4:  # the corners of the lamp's spot disagree: a penumbra
+        return np.float32(1 - _hidden(shadow, a, b, height, step, jitter, 1) / 25)
+    return np.float32(1 - hidden / 4)
 
 
-@numba.njit
+@compiled
 def _sky(air, grain, dx, dy, dz):
     """The sky in a direction of the world, unit length; below the horizon it goes on as the horizon's haze."""
     up = max(dz, 0.0)
@@ -186,8 +199,8 @@ def _sky(air, grain, dx, dy, dz):
     towards_lamp = max(dx * air[0] + dy * air[1] + dz * air[2], 0.0)
     glow = np.float32(0.25 * towards_lamp**6)
     scale = 0.22 / (up + 0.13)
-    c0, _, _ = _bilinear(grain, 0, SIZE_PX, dx * scale * 0.5, dy * scale * 0.5)
-    c1, _, _ = _bilinear(grain, 0, SIZE_PX, dx * scale * 1.7 + 0.31, dy * scale * 1.7)
+    c0, _, _ = _bilinear(grain, 0, _SIDE_PX, dx * scale * 0.5, dy * scale * 0.5)
+    c1, _, _ = _bilinear(grain, 0, _SIDE_PX, dx * scale * 1.7 + 0.31, dy * scale * 1.7)
     cover = (c0 + 0.45 * c1) * 0.5 + (air[27] - 0.5) * 2.6
     cover = min(max(cover * 0.9 + 0.5, 0.0), 1.0) * min(up * 9, 1.0)
     cover = np.float32(cover * cover * (3 - 2 * cover) * 0.85)
@@ -202,7 +215,7 @@ def _sky(air, grain, dx, dy, dz):
     return r, g, b
 
 
-@numba.njit
+@compiled
 def _colour(row, mips, shadow, occlusion, grain, air, x, y, z, dx, dy, dz, distance, pixel_m, jitter):
     """The light from a place of a surface (a row of `surfaces`) towards the camera. (dx, dy, dz) is the view's direction."""
     nx, ny, nz = row[0], row[1], row[2]
@@ -224,8 +237,8 @@ def _colour(row, mips, shadow, occlusion, grain, air, x, y, z, dx, dy, dz, dista
     stretch = 0.5 * pixel_m / (facing * (np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-6))
     du = (row[6] * tx + row[7] * ty + row[8] * tz) * stretch
     dv = (row[10] * tx + row[11] * ty + row[12] * tz) * stretch
-    r, g, b = _texture(mips, u, v, du, dv, max(pixel_m * density, 1e-5), max(pixel_m * density / facing, 1e-5))
-    stain, _, _ = _bilinear(grain, 0, SIZE_PX, (x + 0.6 * z) / _MACRO_M, (y + 0.8 * z) / _MACRO_M)
+    r, g, b = _texture(mips, u, v, du, dv, max(pixel_m * density, 1e-5), max(pixel_m * density / facing, 1e-5), jitter)
+    stain, _, _ = _bilinear(grain, 0, _SIDE_PX, (x + 0.6 * z) / _MACRO_M, (y + 0.8 * z) / _MACRO_M)
     stain = np.float32(1 + 0.07 * stain * np.exp(-distance / 25))  # far off, one would see it repeat
     r, g, b = r * row[3] * stain, g * row[4] * stain, b * row[5] * stain
 
@@ -260,7 +273,7 @@ def _colour(row, mips, shadow, occlusion, grain, air, x, y, z, dx, dy, dz, dista
     return r + (air[12] - r) * haze, g + (air[13] - g) * haze, b + (air[14] - b) * haze
 
 
-@numba.njit
+@compiled
 def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grain, air, focal_px, photo, out):
     """Colour of each pixel from 2 x 2 samples of the nearest triangle.
 
@@ -271,9 +284,10 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
         out, (H, W, 4) float32, filled in: colour, and depth in metres, 0 for ground, infinite for sky.
     """
     H, W = out.shape[:2]
+    shaded = np.empty((4, 3), np.float32)
     for i in range(H):
         for j in range(W):
-            total = np.zeros(3, np.float32)
+            red = green = blue = np.float32(0)
             whole = nearest[2 * i, 2 * j]
             same = (
                 nearest[2 * i, 2 * j + 1] == whole
@@ -281,7 +295,9 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
                 and nearest[2 * i + 1, 2 * j + 1] == whole
             )
             samples = 1 if same else 4
-            jitter = (52.9829189 * ((0.06711056 * j + 0.00583715 * i) % 1.0)) % 1.0 - 0.5
+            jitter = 0.06711056 * j + 0.00583715 * i
+            jitter = 52.9829189 * (jitter - np.floor(jitter))
+            jitter -= np.floor(jitter) + 0.5
             depth = np.float32(np.inf)
             second = np.float32(np.inf)
             ground = 0
@@ -295,7 +311,16 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
                 length = np.sqrt(dx * dx + dy * dy + dz * dz)
                 ux, uy, uz = dx / length, dy / length, dz / length
                 face = nearest[si, sj]
-                if face == SKY:
+                # Within a pixel, a triangle has one colour.
+                known = s
+                for earlier in range(s):
+                    if nearest[2 * i + earlier // 2, 2 * j + earlier % 2] == face:
+                        known = earlier
+                if known < s:
+                    r, g, b = shaded[known, 0], shaded[known, 1], shaded[known, 2]
+                    here = np.float32(np.inf) if face == SKY else 1 / nearness[si, sj]
+                    ground += face == GROUND or (face >= 0 and faces[face, 22] > 0)
+                elif face == SKY:
                     if photo.shape[0]:
                         r, g, b = photo[i, j, 0], photo[i, j, 1], photo[i, j, 2]
                     else:
@@ -342,18 +367,17 @@ def shade(nearest, nearness, rays, faces, texture, mips, shadow, occlusion, grai
                             here / focal_px,
                             jitter,
                         )
-                total[0] += r
-                total[1] += g
-                total[2] += b
+                shaded[s, 0], shaded[s, 1], shaded[s, 2] = r, g, b
+                red += r
+                green += g
+                blue += b
                 # The second nearest of the samples: one sample of a thin leaf shall not make the pixel near.
                 if here < depth:
                     second = depth
                     depth = here
                 elif here < second:
                     second = here
-            out[i, j, 0] = total[0] / samples
-            out[i, j, 1] = total[1] / samples
-            out[i, j, 2] = total[2] / samples
+            out[i, j, 0], out[i, j, 1], out[i, j, 2] = red / samples, green / samples, blue / samples
             out[i, j, 3] = depth if same else second
             if ground * 2 > samples:
                 out[i, j, 3] = 0

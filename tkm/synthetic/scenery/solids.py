@@ -94,34 +94,63 @@ def unshadowing(solids: Solids) -> Solids:
     return replace(solids, casts=np.zeros(len(solids.casts), np.bool_))
 
 
-def sheet(outline_m: Double | Sequence[Sequence[float]], finish: Finish, *, level: bool = False, start: float = 0.0) -> Solids:
-    """A flat convex outline, (N, 3), counter-clockwise from outside. The texture's u runs along its first side.
+def copies(solids: Solids, shifts_m: Double) -> Solids:
+    """The same thing at each of some places, (N, 3) float64, not turned. Textures go along."""
+    N, F = len(shifts_m), len(solids.glow)
+    every = Solids(
+        *(np.tile(values, (N,) + (1,) * (values.ndim - 1)) for values in (getattr(solids, f.name) for f in fields(Solids)))
+    )
+    shift = np.repeat(np.asarray(shifts_m, np.float64).reshape(N, 3), F, axis=0)
+    every.across[:, :, 3] -= np.einsum("fkj,fj->fk", every.across[:, :, :3], shift)
+    return replace(every, corners_m=every.corners_m + shift[:, None], centre_m=every.centre_m + shift)
 
-    Args: start, metres by which the texture is moved along both directions, so that equal things do not look equal.
+
+def sheets(
+    outlines_m: Double | Sequence[Sequence[Sequence[float]]], finish: Finish, *, level: bool = False, start: Double | float = 0.0
+) -> Solids:
+    """N flat convex outlines of K corners, (N, K, 3), counter-clockwise from outside. The texture's u runs along the first side.
+
+    Args: start, metres by which the texture is moved along both directions, of all or (N,), so that equal things do not look
+        equal.
     """
-    corners = np.asarray(outline_m, np.float64)
-    u = corners[1] - corners[0]
-    u /= np.linalg.norm(u)
-    normal = np.cross(u, corners[-1] - corners[0])
-    v = np.cross(normal / np.linalg.norm(normal), u)
-    fan = np.stack([np.stack([corners[0], corners[i], corners[i + 1]]) for i in range(1, len(corners) - 1)])
-    across = np.stack([np.append(axis, start - axis @ corners[0]) for axis in (u, v)])
-    solids = _solids(fan, finish, np.tile(across, (len(fan), 1, 1)))
-    return replace(solids, level=np.full(len(fan), level), casts=np.full(len(fan), not level))
+    corners = np.asarray(outlines_m, np.float64)
+    N, K = corners.shape[:2]
+    u = _unit(corners[:, 1] - corners[:, 0])
+    v = _cross(_unit(_cross(u, corners[:, -1] - corners[:, 0])), u)
+    across = np.empty((N, 2, 4))
+    across[:, 0, :3], across[:, 1, :3] = u, v
+    across[:, :, 3] = np.reshape(start, (-1, 1)) - np.einsum("nkj,nj->nk", across[:, :, :3], corners[:, 0])
+    fan = np.stack([np.zeros(K - 2, np.int64), np.arange(1, K - 1), np.arange(2, K)], axis=1)
+    return _solids(corners[:, fan].reshape(-1, 3, 3), finish, np.repeat(across, K - 2, axis=0), level)
+
+
+def sheet(outline_m: Double | Sequence[Sequence[float]], finish: Finish, *, level: bool = False, start: float = 0.0) -> Solids:
+    """One of `sheets`, (K, 3)."""
+    return sheets(np.asarray(outline_m, np.float64)[None], finish, level=level, start=start)
+
+
+# The sides of a box whose edges are 1 long, (6, 4, 3), as two triangles each.
+_SIDES = np.array([
+    [(0, 0, 0), (1, 0, 0), (1, 0, 1), (0, 0, 1)],
+    [(1, 1, 0), (0, 1, 0), (0, 1, 1), (1, 1, 1)],
+    [(1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 0, 1)],
+    [(0, 1, 0), (0, 0, 0), (0, 0, 1), (0, 1, 1)],
+    [(0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)],
+    [(0, 1, 0), (1, 1, 0), (1, 0, 0), (0, 0, 0)],
+], np.float64)  # fmt: skip
+_BOX = _SIDES[:, [[0, 1, 2], [0, 2, 3]]].reshape(12, 3, 3)
+_BOX_AXES = np.repeat(np.stack([_SIDES[:, 1] - _SIDES[:, 0], _SIDES[:, 3] - _SIDES[:, 0]], axis=1), 2, axis=0)
+_BOX_START = np.repeat(0.37 * np.arange(6), 2)[:, None]
 
 
 def box(low_m: Sequence[float], high_m: Sequence[float], finish: Finish, start: float = 0.0) -> Solids:
     """A box along the axes. Textures run along x (y on its sides) and up."""
-    (x0, y0, z0), (x1, y1, z1) = low_m, high_m
-    sides = (
-        [(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)],
-        [(x1, y1, z0), (x0, y1, z0), (x0, y1, z1), (x1, y1, z1)],
-        [(x1, y0, z0), (x1, y1, z0), (x1, y1, z1), (x1, y0, z1)],
-        [(x0, y1, z0), (x0, y0, z0), (x0, y0, z1), (x0, y1, z1)],
-        [(x0, y0, z1), (x1, y0, z1), (x1, y1, z1), (x0, y1, z1)],
-        [(x0, y1, z0), (x1, y1, z0), (x1, y0, z0), (x0, y0, z0)],
-    )
-    return joined([sheet(side, finish, start=start + 0.37 * number) for number, side in enumerate(sides)])
+    low = np.array(low_m, np.float64)
+    corners = low + _BOX * (np.array(high_m, np.float64) - low)
+    across = np.empty((12, 2, 4))
+    across[:, :, :3] = _BOX_AXES
+    across[:, :, 3] = start + _BOX_START - np.einsum("nkj,nj->nk", _BOX_AXES, corners[:, 0])
+    return _solids(corners, finish, across)
 
 
 def post(
@@ -133,20 +162,19 @@ def post(
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     low = np.column_stack([ring * radius_m, np.full(sides + 1, low_m)])
     high = np.column_stack([ring * top_m, np.full(sides + 1, high_m)])
-    mantle = joined([sheet([low[i], low[i + 1], high[i + 1], high[i]], finish) for i in range(sides)])
-    mantle.across[:, 0, 3] += np.repeat(angle[:-1], 2) * radius_m  # the texture goes on around it
-    F = len(mantle.glow)
-    mantle = replace(mantle, centre_m=np.zeros((F, 3)), axis=np.tile([0.0, 0.0, 1.0], (F, 1)))
-    return joined([mantle, sheet(high[:-1], finish), sheet(low[-2::-1], finish)])
+    # The texture goes on around it.
+    mantle = sheets(np.stack([low[:-1], low[1:], high[1:], high[:-1]], axis=1), finish)
+    mantle.across[:, 0, 3] += np.repeat(angle[:-1], 2) * radius_m
+    mantle.centre_m[:] = 0
+    mantle.axis[:] = (0.0, 0.0, 1.0)
+    return joined([mantle, sheets(np.stack([high[:-1], low[-2::-1]]), finish)])
 
 
 def extruded(outline_m: Sequence[tuple[float, float]], depth_m: float, finish: Finish) -> Solids:
     """An outline in x and z, convex, counter-clockwise seen from -y, drawn along y from -depth_m / 2 to depth_m / 2."""
-    xz = np.asarray(outline_m, np.float64)
-    front, back = (np.insert(xz, 1, y, axis=1) for y in (-depth_m / 2, depth_m / 2))
-    N = len(xz)
-    rim = [sheet([front[(i + 1) % N], front[i], back[i], back[(i + 1) % N]], finish) for i in range(N)]
-    return joined([sheet(front, finish), sheet(back[::-1], finish), *rim])
+    front, back = (np.insert(np.asarray(outline_m, np.float64), 1, y, axis=1) for y in (-depth_m / 2, depth_m / 2))
+    rim = np.stack([np.roll(front, -1, axis=0), front, back, np.roll(back, -1, axis=0)], axis=1)
+    return joined([sheets(np.stack([front, back[::-1]]), finish), sheets(rim, finish)])
 
 
 def foliage(
@@ -174,10 +202,21 @@ def foliage(
     )
 
 
-def _solids(corners_m: Double, finish: Finish, across: Double) -> Solids:
+def _unit(vectors: Double) -> Double:
+    return np.asarray(vectors / np.sqrt(np.square(vectors).sum(axis=-1, keepdims=True)))
+
+
+def _cross(one: Double, other: Double) -> Double:
+    """Of (N, 3) each; numpy's own takes many times as long for few."""
+    (a, b, c), (d, e, f) = one.T, other.T
+    return np.stack([b * f - c * e, c * d - a * f, a * e - b * d], axis=-1)
+
+
+def _solids(corners_m: Double, finish: Finish, across: Double, level: bool = False) -> Solids:
     F = len(corners_m)
+    tint = np.empty((F, 3))
+    tint[:] = finish.tint
     return Solids(
-        corners_m, np.full(F, finish.texture, np.uint8), np.tile(np.asarray(finish.tint, np.float64), (F, 1)), across,
-        np.full((F, 3), np.nan), np.zeros((F, 3)), np.full(F, finish.glow), np.full(F, finish.gloss),
-        np.zeros(F, np.bool_), np.ones(F, np.bool_),
+        corners_m, np.full(F, finish.texture, np.uint8), tint, across, np.full((F, 3), np.nan), np.zeros((F, 3)),
+        np.full(F, finish.glow), np.full(F, finish.gloss), np.full(F, level), np.full(F, not level),
     )  # fmt: skip

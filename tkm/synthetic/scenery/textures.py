@@ -51,19 +51,22 @@ class Grain:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._waves = np.fft.rfft2(rng.normal(size=(SIZE_PX, SIZE_PX)).astype(np.float32))
-        y, x = np.fft.fftfreq(SIZE_PX)[:, None] * SIZE_PX, np.fft.rfftfreq(SIZE_PX)[None] * SIZE_PX
-        self._y, self._x = y, x
+        self._y2 = (np.fft.fftfreq(SIZE_PX)[:, None] * SIZE_PX).astype(np.float32) ** 2
+        self._x2 = (np.fft.rfftfreq(SIZE_PX)[None] * SIZE_PX).astype(np.float32) ** 2
+        self._fields: dict[tuple[float, float], Float] = {}  # textures share most of them
 
     def of(self, power: float, stretch: float = 1.0, turn: int = 0) -> Float:
         """(SIZE_PX, SIZE_PX) float32, smoother the higher the power.
 
         Args: stretch > 1 draws it out along x. turn: fields of different turns do not look alike.
         """
-        radius = np.hypot(self._y, self._x * stretch)
-        radius[0, 0] = np.inf
-        field = np.fft.irfft2(self._waves * radius**-power, (SIZE_PX, SIZE_PX))
-        field /= field.std()
-        return np.ascontiguousarray(np.roll(field, (turn * 197, turn * 131), (0, 1))[:: -1 if turn % 2 else 1], np.float32)
+        if (power, stretch) not in self._fields:
+            radius2 = self._y2 + self._x2 * np.float32(stretch**2)
+            radius2[0, 0] = np.inf
+            field = np.fft.irfft2(self._waves * radius2 ** np.float32(-power / 2), (SIZE_PX, SIZE_PX))
+            self._fields[power, stretch] = field / field.std()
+        field = np.roll(self._fields[power, stretch], (turn * 197, turn * 131), (0, 1))
+        return np.ascontiguousarray(field[:: -1 if turn % 2 else 1], np.float32)
 
 
 def texture_images(kinds: tuple[Texture, ...], grain: Grain, rng: np.random.Generator) -> Float:
@@ -83,16 +86,20 @@ def _cells(rows: int, columns: int, offset: float, gap_px: float, rng: np.random
 
     Returns (S, S) each: 0 in the gaps to 1 in the bricks, a number of each brick in [-1, 1], and another one.
     """
-    y, x = np.mgrid[:SIZE_PX, :SIZE_PX].astype(np.float32) + 0.5
-    row = (y * rows / SIZE_PX).astype(int)
-    x = (x * columns / SIZE_PX + offset * (row % 2)) % columns
-    column = x.astype(int)
-    from_x = np.abs((x - column) - 0.5) * SIZE_PX / columns
-    from_y = np.abs((y * rows / SIZE_PX - row) - 0.5) * SIZE_PX / rows
-    edge = np.minimum(SIZE_PX / columns / 2 - from_x, SIZE_PX / rows / 2 - from_y)
-    inside = np.clip((edge - gap_px / 2) / 1.5 + 0.5, 0, 1)
-    one, two = rng.uniform(-1, 1, (2, rows, columns)).astype(np.float32)
-    return inside.astype(np.float32), one[row, column], two[row, column]
+    at = np.arange(SIZE_PX, dtype=np.float32) + np.float32(0.5)
+    y, row = at * np.float32(rows / SIZE_PX), np.arange(SIZE_PX) * rows // SIZE_PX
+    edge_y = (0.5 - np.abs(y - row - 0.5)) * (SIZE_PX / rows)
+    inside, one, two = np.empty((3, SIZE_PX, SIZE_PX), np.float32)
+    tones = rng.uniform(-1, 1, (2, rows, columns)).astype(np.float32)
+    for odd in (0, 1):  # rows of one kind have their joints at the same places
+        x = (at * (columns / SIZE_PX) + offset * odd) % columns
+        column = x.astype(np.int64)
+        edge_x = (0.5 - np.abs(x - column - 0.5)) * (SIZE_PX / columns)
+        mine = row % 2 == odd
+        edge = np.minimum(edge_x, edge_y[mine, None])
+        inside[mine] = np.clip((edge - gap_px / 2) / 1.5 + 0.5, 0, 1)
+        one[mine], two[mine] = tones[:, row[mine, None], column]
+    return inside, one, two
 
 
 def _plain(grain: Grain, _rng: np.random.Generator) -> Float:
@@ -195,12 +202,12 @@ def _pictures(_grain: Grain, rng: np.random.Generator) -> Float:
 
 def _picture(side: int, rng: np.random.Generator) -> np.ndarray:
     """A poster, (side, side, 3) uint8: blots, letters or a landscape in a white frame."""
-    low, high = rng.integers(20, 235, (2, 3))
+    low, high = (_print(rng) for _ in range(2))
     ramp = np.linspace(0, 1, side)[:, None, None]
     image = np.ascontiguousarray(np.broadcast_to(low * (1 - ramp) + high * ramp, (side, side, 3)), np.uint8)
     kind = rng.integers(3)
     for _ in range(int(rng.integers(3, 8))):
-        colour = tuple(int(c) for c in rng.integers(0, 255, 3))
+        colour = tuple(int(c) for c in _print(rng))
         x, y, u, v = (int(c) for c in rng.integers(0, side, 4))
         if kind == 0:
             cv2.circle(image, (x, y), 4 + u // 5, colour, -1 if v % 2 else 3, cv2.LINE_AA)
@@ -222,6 +229,12 @@ def _picture(side: int, rng: np.random.Generator) -> np.ndarray:
     frame = tuple(int(c) for c in rng.choice([[245] * 3, [25] * 3, [120, 90, 60]]))
     cv2.rectangle(image, (0, 0), (side - 1, side - 1), frame, 7)
     return image
+
+
+def _print(rng: np.random.Generator) -> np.ndarray:
+    """(3,) a colour that is not the brightest that there is, as screens have them and paper has not."""
+    colour = rng.integers(15, 240, 3)
+    return np.asarray(colour.mean() + 0.55 * (colour - colour.mean()))
 
 
 def _books(_grain: Grain, rng: np.random.Generator) -> Float:

@@ -11,7 +11,8 @@ import numba
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as machine code, made at its first call. One thread, and no reordering of sums: equal input, equal bits.
 
-    What is kept on disk knows only the function's own file, so a compiled function may call only those of its own file.
+    What is kept on disk is made anew when the function's own file changes, not when another does. So a compiled function may use
+    only functions and constants of its own file.
     """
     try:
         return numba.njit(function, cache=True, error_model="numpy")
