@@ -52,7 +52,7 @@ Clips = Annotated[int | None, typer.Option("--videos", metavar="N", help="number
 Seed = Annotated[int | None, typer.Option(metavar="N", help="another seed, other clips (default 0)")]
 Presets = Annotated[
     list[str] | None,
-    typer.Option("--preset", metavar="NAME", help="easy, crowd, twins, dance, camera; several in turn, a+b in one (default all)"),
+    typer.Option("--preset", metavar="NAME", help="easy, crowd, twins, dance, camera, a+b; with commas in turn (default all)"),
 ]
 Split = Annotated[str | None, typer.Option(metavar="val|train", help="a fixed series of clips, to compare scores on")]
 Length = Annotated[int | None, typer.Option("--frames", metavar="N", help="frames a clip (default 60)")]

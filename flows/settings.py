@@ -41,7 +41,7 @@ class Engine(BaseModel):
     dask: str | None = Field(
         None, pattern=r"^\w+://", description="address of a Dask scheduler, tcp://host:port (default: a local cluster)"
     )
-    workers: int = Field(1, ge=1, le=256, description="worker processes of the local cluster")
+    workers: int = Field(1, ge=1, le=256, description="worker processes of the local cluster; synthesize has one a core")
     chunk_frames: int = Field(128, ge=1, description="sampled frames that are committed together")
     retries: int = Field(2, ge=0, le=100, description="further attempts after a transient error, such as a network outage")
     max_failures: int | None = Field(None, ge=0, description="stop after more failed videos than this (default: never)")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.clips import checked_form, chosen_series
+from flows.clips import checked_form, chosen_series, find_photos
 from flows.settings import SettingsError
 from storage.documents import find_documents, read_annotations
-from storage.sources import find_sources
+from storage.sources import InputError, find_sources
 from storage.store import Store
 from storage.video import decode, probe
 from tests.flows.commands import kill_when, start, tkm, wait_for_group
@@ -131,13 +131,16 @@ def test_photos_become_backgrounds_and_one_that_cannot_be_read_costs_only_its_cl
     photos.mkdir()
     (photos / "broken.jpg").write_bytes(b"no picture")
     shutil.copy(demo_clip.parents[2] / "docs" / "overlay.png", photos / "good.png")
+    lot = [int(np.random.default_rng([1, number]).integers(2)) for number in range(2)]
+    assert set(lot) == {0, 1}, "with this seed each photo is drawn"
     how = ("--seed", "1", *SIZE, "--format", "frames", "--backgrounds", str(photos))
-    done = tkm("synthesize", str(output), "--videos", "4", *how)
+    done = tkm("synthesize", str(output), "--videos", "2", *how, "--workers", "1")
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
+    assert f"2 clips: {sum(lot)} made" in done.stdout
     assert f"{photos}/broken.jpg is not an image that can be read" in done.stdout
     sources = find_sources(f"{output}/images")
-    assert 0 < len(sources) < 4
+    assert [source.name[:6] for source in sources] == [f"{number:06d}" for number in range(2) if lot[number] == 1]
     for source in sources:
         info = probe(source)
         assert (len(info), info.width_px, info.height_px) == (FRAMES, 160, 96)
@@ -151,9 +154,6 @@ def test_photos_become_backgrounds_and_one_that_cannot_be_read_costs_only_its_cl
     [
         (["--videos", "1", "--preset", "hard"], "no preset 'hard'; choose from easy, crowd, twins, dance, camera"),
         (["--videos", "1", "--backgrounds", "tests"], "this folder holds no"),
-        (["--videos", "1", "--backgrounds", "no-such-folder"], "no-such-folder"),
-        (["--videos", "1", "--width", "161"], "161 x 540: videos need even sides"),
-        (["--split", "val", "--seed", "3"], "--seed: a --split is the same everywhere"),
     ],
 )
 def test_wrong_usage_is_named_and_nothing_is_written(arguments: list[str], told: str, tmp_path: Path) -> None:
@@ -194,6 +194,7 @@ def test_options_become_a_series() -> None:
         ({"split": "test"}, "--split test: choose val or train"),
         ({"split": "val", "videos": 61}, "--split val has 60 clips; give 1 to 60"),
         ({"split": "val", "width_px": 640}, "--width: a --split is the same"),
+        ({"split": "val", "seed": 0}, "--seed: a --split is the same"),
         ({"split": "val", "presets": ["easy"]}, "--preset: a --split is the same"),
         ({"split": "val", "backgrounds": "photos"}, "--backgrounds: a --split is the same"),
     ],
@@ -206,3 +207,10 @@ def test_options_that_do_not_go_together_are_named(options: dict[str, Any], told
 def test_a_form_of_pictures_that_there_is_not_is_named() -> None:
     with pytest.raises(SettingsError, match="--format avi: choose mp4 or frames"):
         checked_form("avi", Series(1))
+    with pytest.raises(SettingsError, match="161 x 540: videos need even sides; or give --format frames"):
+        checked_form("mp4", Series(1, width_px=161))
+
+
+def test_backgrounds_that_are_not_there_are_named() -> None:
+    with pytest.raises(InputError, match="no-such-folder: no such file or folder"):
+        find_photos("no-such-folder")

@@ -12,6 +12,8 @@ from tkm.synthetic.bodies.body import KEYPOINTS, BodyModel
 from tkm.synthetic.bodies.segments import PARENTS, SEGMENTS
 from tkm.synthetic.camera import Camera
 from tkm.synthetic.clip import Clip, plan_clip
+from tkm.synthetic.motion import choreography
+from tkm.synthetic.motion.manner import Manner, draw_manner
 from tkm.synthetic.scenario import PRESETS
 from tkm.synthetic.spec import DOMAINS, ClipSpec
 from tkm.synthetic.truth import HIDDEN, OUT_OF_VIEW, SEEN, FrameTruth
@@ -105,14 +107,23 @@ def test_other_specifications_give_other_clips(body_model: BodyModel, clip: Clip
     assert [person.number for person in other.people] != [person.number for person in clip.people]
 
 
-def test_no_two_domains_share_a_person(body_model: BodyModel) -> None:
+def test_no_two_domains_share_a_person_or_a_way_of_moving(body_model: BodyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     cast: dict[str, set[int]] = {domain: set() for domain in DOMAINS}
+    strides: dict[str, set[float]] = {domain: set() for domain in DOMAINS}
+
+    def noted(style: np.random.Generator) -> Manner:
+        manner = draw_manner(style)
+        strides[spec.domain].add(manner.stride)
+        return manner
+
+    monkeypatch.setattr(choreography, "draw_manner", noted)
     for domain in DOMAINS:
         for number in range(3):
-            spec = ClipSpec(seed=1, number=number, preset="crowd", domain=domain, frames=1, people=8)
+            spec = ClipSpec(seed=1, number=number, preset="dance", domain=domain, frames=1, people=4)
             cast[domain] |= {role.person for role in plan_clip(spec, body_model).roles}
-    assert all(len(people) > 8 for people in cast.values())
-    assert not (cast["open"] & cast["train"] | cast["open"] & cast["val"] | cast["train"] & cast["val"])
+    for drawn_by in (cast, strides):
+        assert [len(of_domain) for of_domain in drawn_by.values()] == [12, 12, 12]
+        assert len(set[object]().union(*drawn_by.values())) == 36
 
 
 @pytest.mark.parametrize("preset", [*PRESETS, "crowd+dance+camera"])

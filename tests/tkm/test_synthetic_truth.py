@@ -9,7 +9,9 @@ from tkm.synthetic.bodies.body import KEYPOINTS, Body, BodyModel, keypoints_m, p
 from tkm.synthetic.bodies.mesh import BONES, Materials, Mesh, Pattern
 from tkm.synthetic.bodies.segments import SEGMENT, SEGMENTS
 from tkm.synthetic.camera import Camera
-from tkm.synthetic.drawing.plate import Drawn
+from tkm.synthetic.drawing.painter import Painter
+from tkm.synthetic.drawing.plate import Drawn, Light, Plate
+from tkm.synthetic.people.people import make_person
 from tkm.synthetic.truth import HIDDEN, OUT_OF_VIEW, SEEN, frame_truth, thickness_m, visible_extents
 
 WIDTH, HEIGHT = 96, 64
@@ -142,8 +144,56 @@ def test_thickness_is_a_limbs_own(body_model: BodyModel) -> None:
     body = shape_body(body_model, (0.0, 0.67, 0.5, 0.5, 0.42, 0.5))
     within_m = dict(zip(KEYPOINTS, thickness_m(body, naked(body_model, body)), strict=True))
     assert 0.01 <= within_m["nose"] < 0.03  # a point of the skin: not seen through the head
-    assert within_m["left_wrist"] < within_m["left_knee"] < within_m["left_hip"] < 0.2
+    assert within_m["left_wrist"] < within_m["left_knee"] < within_m["left_hip"] < 0.22
     turned = np.tile(np.eye(3), (len(SEGMENTS), 1, 1))
     points_m = dict(zip(KEYPOINTS, keypoints_m(body, *pose_segments(body, turned, body.joints_m[0])), strict=True))
     back_of_head_m = body.rest_m[body_model.skin[:, SEGMENT["head"]] > 0.9, 1].max()
     assert back_of_head_m - points_m["nose"][1] > within_m["nose"] + 0.1
+
+
+def seen_by(model: BodyModel, number: int, turn_deg: float) -> set[str]:
+    """Keypoints of a dressed person, arms hanging down, that are seen; at 0 the person faces the camera, at 90 its left does."""
+    person = make_person(model, number)
+    cosine, sine = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
+    rotation = np.tile(np.eye(3), (len(SEGMENTS), 1, 1))
+    rotation[0] = [[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]]
+    turned, joint_m = pose_segments(person.body, rotation, np.array([0, 5, person.body.sole_m]))
+    still = Camera(
+        200,
+        400,
+        np.array([800.0]),
+        np.array([[[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]]),
+        np.array([[0, 0, person.body.height_m / 2]]),
+    )
+    is_head = person.mesh.segment[: len(person.body.rest_m), 0] == SEGMENT["head"]
+    one = np.ones(3, np.float32)
+    light = Light(np.array([0, 0, 1], np.float32), one, one, 0.5)
+    nothing = Plate(
+        np.zeros((400, 200, 3), np.float32), np.full((400, 200), np.inf, np.float32), np.full((400, 200, 2), np.nan, np.float32)
+    )
+    painter = Painter(
+        [person.mesh], turned[None, None], joint_m[None, None], person.body.joints_m[None], is_head, still, light, 0.0
+    )
+    points_m = keypoints_m(person.body, turned, joint_m)[None]
+    truth = frame_truth(painter.draw(nothing, 0), points_m, thickness_m(person.body, person.mesh)[None], still, 0)
+    return {KEYPOINTS[k] for k in np.flatnonzero(truth.visibility[0] == SEEN)}
+
+
+FACE = {"nose", "left_eye", "right_eye"}
+LIMBS = {f"{side}_{joint}" for side in ("left", "right") for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")}
+
+
+def shares(model: BodyModel, turn_deg: float) -> dict[str, float]:
+    """By keypoint, share of some people of whom it is seen. Bags and hoods hide some, of some."""
+    seen = [seen_by(model, number, turn_deg) for number in range(100, 116)]
+    return {name: float(np.mean([name in one for one in seen])) for name in KEYPOINTS}
+
+
+def test_clothes_hide_no_joint_that_faces_the_camera(body_model: BodyModel) -> None:
+    front, back, left = (shares(body_model, turn_deg) for turn_deg in (0, 180, 90))
+    assert {name: share for name, share in front.items() if name in LIMBS | FACE | {"neck", "head_top"} and share < 0.85} == {}
+    assert {name: share for name, share in back.items() if name in LIMBS and share < 0.6} == {}
+    assert max(back[name] for name in FACE) == 0
+    near = {name for name in LIMBS | FACE if name.startswith("left_")}
+    assert {name: share for name, share in left.items() if name in near and share < 0.75} == {}
+    assert max(left[name] for name in ("right_shoulder", "right_hip", "right_eye", "right_ear")) <= 0.1

@@ -1,7 +1,7 @@
 """What is true of a frame: where people's keypoints are, and which of them can be seen.
 
 A keypoint lies inside the body, so the depth buffer's surface before it hides it only where it is another's, another part's, or
-further before it than the body is thick there.
+further before it than the body and its clothes are thick there.
 
 Shape legend: P people, K keypoints, V vertices, S segments.
 """
@@ -23,8 +23,11 @@ from tkm.types import Bool, Int, check
 
 SEEN, HIDDEN, OUT_OF_VIEW = 2, 1, 0
 _SAMPLES = 2  # of the depth buffer, a pixel and axis
-# The surface before a joint, cloth included, is further away from the front or the side than the nearest one: by up to twice.
-_THICKER, _THICKER_M = 2.0, 0.01
+# The skin before a joint is up to twice as far from it as the nearest skin, and cloth lies over it. Points of the face are on the
+# skin: eyes lie behind the temple's edge and glasses, ears under hair are hidden. The neck's is before the throat, and as thin as
+# a limb from behind.
+_THICKER, _CLOTH_M = 2.0, 0.045
+_OVER_M = {"nose": 0.01, "eye": 0.025, "ear": 0.01, "neck": 0.1}
 _CROWN_M = 0.12  # the crown is seen through the hair around it
 
 # Segments whose surface is around a keypoint.
@@ -35,11 +38,16 @@ _AROUND = {
 }  # fmt: skip
 
 
+def _side_and_joint(keypoint: str) -> tuple[str, str]:
+    side, _, joint = keypoint.partition("_") if keypoint.startswith(("left_", "right_")) else ("", "", keypoint)
+    return side, joint
+
+
 def _segments_around() -> Bool:
     """(K, S + 1) bool; the last column is for surfaces that are nobody's."""
     around = np.zeros((len(KEYPOINTS), len(SEGMENTS) + 1), np.bool_)
     for k, keypoint in enumerate(KEYPOINTS):
-        side, _, joint = keypoint.partition("_") if keypoint.startswith(("left_", "right_")) else ("", "", keypoint)
+        side, joint = _side_and_joint(keypoint)
         for segment in _AROUND[joint]:
             around[k, SEGMENT[segment if segment in SEGMENT else f"{side}_{segment}"]] = True
     return around
@@ -84,15 +92,16 @@ class FrameTruth:
 
 
 def thickness_m(body: Body, mesh: Mesh) -> Double:
-    """(K,) float64, how far before a keypoint the dressed surface of its own segments may be without hiding it."""
+    """(K,) float64, how far before a keypoint the surface of its own segments, cloth included, may be without hiding it."""
     turned = np.tile(np.eye(3), (len(SEGMENTS), 1, 1))
     points_m = keypoints_m(body, turned, body.joints_m)
-    surface_m = mesh.rest_m[: len(body.rest_m)].astype(np.float64)
-    segment = mesh.segment[: len(body.rest_m), 0]
+    skin_m = body.rest_m.astype(np.float64)
+    segment = mesh.segment[: len(skin_m), 0]
     nearest_m = np.array(
-        [np.linalg.norm(surface_m[_IS_AROUND[k, segment]] - point_m, axis=1).min() for k, point_m in enumerate(points_m)]
+        [np.linalg.norm(skin_m[_IS_AROUND[k, segment]] - point_m, axis=1).min() for k, point_m in enumerate(points_m)]
     )
-    thickness = nearest_m * _THICKER + _THICKER_M
+    over_m = np.array([_OVER_M.get(_side_and_joint(keypoint)[1], _CLOTH_M) for keypoint in KEYPOINTS])
+    thickness = nearest_m * _THICKER + over_m
     thickness[KEYPOINTS.index("head_top")] = _CROWN_M
     return thickness
 
