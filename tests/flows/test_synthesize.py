@@ -37,8 +37,12 @@ def written(store: Store) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def dataset(body_model: object, prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Three clips, drawn by two processes. Read it, do not change it."""
+    from prefect.settings import PREFECT_API_URL
+
     store = Store(str(tmp_path_factory.mktemp("dataset")))
-    done = tkm("synthesize", store.root, "--videos", "3", *CONTENT, "--workers", "2", home=tmp_path_factory.mktemp("prefect"))
+    with pytest.MonkeyPatch.context() as patch:  # as `shared_prefect`, which is there for one test only
+        patch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+        done = tkm("synthesize", store.root, "--videos", "3", *CONTENT, "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("3 clips: 3 made")
     assert f"tkm annotate {store.root}/videos" in done.stdout
