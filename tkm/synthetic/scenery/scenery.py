@@ -241,13 +241,13 @@ def _look(wall, to_wall, rays, position_m, is_photo, colour, depth_m, ground_m):
             # Depths are not mixed: between a near and a far thing there is nothing.
             depth_m[i, j] = texels[n + (columns if fv > half else 0) + (1 if fu > half else 0), 3]
         for j in range(W):
-            at = np.float32(j) + half
-            depth, down = depth_m[i, j], -(turn[2, 0] * at + aside[2])
+            across = np.float32(j) + half
+            depth, down = depth_m[i, j], -(turn[2, 0] * across + aside[2])
             is_ground, away = depth == 0 and down > np.float32(1e-4), place[2] / down
             ahead = far if is_photo else away
             stands = depth * stretch[j] if depth > 0 else far
             depth_m[i, j] = ahead if is_ground else stands
-            ground_x = place[0] + away * (turn[0, 0] * at + aside[0])
-            ground_y = place[1] + away * (turn[1, 0] * at + aside[1])
+            ground_x = place[0] + away * (turn[0, 0] * across + aside[0])
+            ground_y = place[1] + away * (turn[1, 0] * across + aside[1])
             ground_m[i, j, 0] = ground_x if is_ground else nowhere
             ground_m[i, j, 1] = ground_y if is_ground else nowhere
