@@ -31,7 +31,8 @@ def test_people_at_the_origin_are_seen_at_a_useful_size(seed):
     xy_px, depth_m = camera.project(0, np.array([[0, 0, 0], [0, 0, 1.7]]))
     assert (depth_m > 4).all()
     assert camera.position_m[0, 1] < -4
-    assert 0.44 < (xy_px[0, 1] - xy_px[1, 1]) / 540 < 0.72
+    # Of somebody 1.7 m high, seen from somewhat above.
+    assert STILL.height[0] - 0.03 < (xy_px[0, 1] - xy_px[1, 1]) / 540 < STILL.height[1] + 0.03
     assert (xy_px > 0).all()
     assert (xy_px < [960, 540]).all()
     assert np.hypot(*camera.position_m[0, :2]) == pytest.approx(np.clip(np.hypot(*camera.position_m[0, :2]), *STILL.distance_m))
@@ -43,7 +44,7 @@ def test_wide_pictures_of_many_people_and_narrow_ones_show_them_large_enough(siz
     for seed in range(6):
         camera = plan_camera(scenario_of(preset), 1, 20.0, *size, np.random.default_rng(seed))
         xy_px, _ = camera.project(0, np.array([[0, 0, 0], [0, 0, 1.7]]))
-        assert 0.34 < (xy_px[0, 1] - xy_px[1, 1]) / size[1] < 0.72
+        assert 0.27 < (xy_px[0, 1] - xy_px[1, 1]) / size[1] < 0.55
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -81,7 +81,7 @@ def see_stage(camera: Camera, duration_s: float, fps: float, middle_m: float, rn
     rotation, eye_m = camera.rotation[middle], camera.position_m[middle, :2]
     ahead, right = unit(rotation[2, :2]), unit(rotation[0, :2])
     count = 1500
-    depth_m = np.clip(middle_m * rng.uniform(0.5, 1.4, count), NEAREST_M, FARTHEST_M)
+    depth_m = np.clip(middle_m * rng.uniform(0.7, 1.4, count), NEAREST_M, FARTHEST_M)
     aside_m = rng.uniform(-1, 1, count) * np.minimum(_ASIDE_M, 0.9 * depth_m * camera.width_px / 2 / camera.focal_px[middle])
     spots_m = eye_m + depth_m[:, None] * ahead + aside_m[:, None] * right
     edge_m, share, _ = _inside_m(camera, np.full(count, middle), spots_m)

@@ -17,8 +17,7 @@ _PERSON_M = 1.7
 _TARGET_M = (0.5, 0.85)  # height that the camera looks at over the world's origin
 _HEIGHT_M = (1.2, 2.6)
 _AZIMUTH_DEG = 12.0  # the camera stands at most this far to the side of the -y axis
-_SHARE = (0.46, 0.70)  # of the picture's height, that a person at the origin takes
-_LEAST_SHARE = 0.38
+_LEAST_SHARE = 0.30  # of the picture's height, that a person at the origin takes, however many people need room
 _WIDE_M = (2.6, 0.25)  # of the ground across the origin that the camera sees at least: for nobody, and more a person
 _LONGEST = 1.6  # focal length in picture lengths
 _PAN_DEG_S = 14.0  # faster pans blur everything
@@ -29,14 +28,14 @@ _WAVES = 12
 def plan_camera(scenario: Scenario, frames: int, fps: float, width_px: int, height_px: int, rng: np.random.Generator) -> Camera:
     """A camera on the -y side of the origin that looks about at it.
 
-    Args: scenario, whose distance_m, pan_deg, zoom and shake_px count. frames >= 1. fps, frames a second.
+    Args: scenario, whose distance_m, height, pan_deg, zoom and shake_px count. frames >= 1. fps, frames a second.
     """
     distance_m = rng.uniform(*scenario.distance_m)
     azimuth = np.radians(rng.uniform(-_AZIMUTH_DEG, _AZIMUTH_DEG))
     height_m = rng.uniform(*_HEIGHT_M)
     position_m = np.array([distance_m * np.sin(azimuth), -distance_m * np.cos(azimuth), height_m])
     longer_px = max(width_px, height_px)
-    focal_px = _focal_px(rng.uniform(*_SHARE), distance_m, scenario.people[1], width_px, height_px)
+    focal_px = _focal_px(rng.uniform(*scenario.height), distance_m, scenario.people[1], width_px, height_px)
 
     time_s, duration_s = np.arange(frames) / fps, frames / fps
     pan_rad = np.radians(rng.uniform(*scenario.pan_deg))
