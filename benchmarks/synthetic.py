@@ -138,7 +138,7 @@ def main() -> None:
     """Measure, and print one JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="easy")
-    parser.add_argument("--clips", type=int, default=20)
+    parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--every", type=int, default=10, help="frames from one that is judged to the next")
     parser.add_argument("--repeats", type=int, default=3, help="clips a preset whose speed is measured; 0 for none")
