@@ -144,6 +144,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="clips a preset whose speed is measured; 0 for none")
     parser.add_argument("--save", type=Path, help="folder for a frame of each clip")
     options = parser.parse_args()
+    if options.save is not None:
+        options.save.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)  # speed is a process's, on one core
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)

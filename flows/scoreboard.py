@@ -130,7 +130,7 @@ def evaluation_of(side: Side, scoring: Scoring, truth_address: str, params: Scor
 def _notes(scoring: Scoring, params: ScoreParams) -> Iterator[str]:
     """Sentences on scores that there are not, and why."""
     if not scoring.posetrack:
-        yield "mAP and MOTA count by head boxes, which this truth has not: OKS only."
+        yield "mAP and MOTA need truth in PoseTrack's 15 points with head boxes, and this is none: OKS only."
     if untracked := [one.name for one in scoring.posetrack if not one.is_tracked]:
         yield f"No track ids in truth or results of {some(untracked)}: tracking is not evaluated."
     elif scoring.posetrack and not sum(int(one.tracking.objects.sum()) for one in scoring.posetrack):
