@@ -124,8 +124,8 @@ def make_clip(order: ClipOrder, report: _Report) -> None:
     """
     from tkm.synthetic.clip import plan_clip  # here: it brings a compiler, which knowing what is there needs not
 
-    photos = () if order.photo is None else (_read(order.photo),)
-    clip = plan_clip(order.spec, read_body(order.store, order.body), photos)
+    photo = None if order.photo is None else _read(order.photo)
+    clip = plan_clip(order.spec, read_body(order.store, order.body), photo)
     truth: list[FrameTruth] = []
     pictures = _counted(clip, truth, report)
     files = [_write_mp4(order, clip, pictures)] if order.form == "mp4" else list(_write_jpegs(order, clip, pictures))

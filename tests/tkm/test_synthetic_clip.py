@@ -151,6 +151,6 @@ def test_a_photo_is_the_background(body_model: BodyModel) -> None:
     red = np.zeros((90, 120, 3), np.uint8)
     red[..., 0] = 200
     spec = replace(SMALL, preset="easy", frames=1, people=2)
-    (picture, _), *_ = plan_clip(spec, body_model, (red,)).frames()
+    (picture, _), *_ = plan_clip(spec, body_model, red).frames()
     is_red = (picture[..., 0] > 100) & (picture[..., 1] < 60) & (picture[..., 2] < 60)
     assert is_red.mean() > 0.4

@@ -46,10 +46,11 @@ class Role:
 class Clip:
     """A planned clip of P people over T frames; a person's place in `people` is its track id.
 
-    people    who plays
-    twin      by person, the place of its twin, or None
-    motions   by person, how it moves
-    crf       the compression that the preset drew
+    people                    who plays
+    twin                      by person, the place of its twin, or None
+    motions                   by person, how it moves, T frames
+    camera, light, scenery    what they are seen by, and in
+    shutter, noise, crf       what `Scenario` says of them, as drawn for this clip
     """
 
     spec: ClipSpec
@@ -92,8 +93,8 @@ class Clip:
             yield picture, frame_truth(drawn, np.stack([of_person[t] for of_person in points_m]), within_m, self.camera, t)
 
 
-def plan_clip(spec: ClipSpec, model: BodyModel, photos: Sequence[Image] = ()) -> Clip:
-    """Plan a clip: equal arguments give equal pixels. Photos, where given, are its possible backgrounds.
+def plan_clip(spec: ClipSpec, model: BodyModel, photo: Image | None = None) -> Clip:
+    """Plan a clip: equal arguments give equal pixels. A photo, where given, is its background.
 
     Raises: ValueError for a preset or domain that there is none of.
     """
@@ -106,7 +107,6 @@ def plan_clip(spec: ClipSpec, model: BodyModel, photos: Sequence[Image] = ()) ->
     moves = plan_motions(scenario, camera, bodies, twin, spec.frames, spec.fps, _random(spec, "motion"), _random(spec, "style"))
     feet_m = np.stack([motion.root_m[:, :2] for motion in moves.motions])
     light = plan_light(_random(spec, "light"))
-    photo = photos[int(rng.integers(len(photos)))] if photos else None
     scenery = plan_scenery(scenario, camera, feet_m, moves.seats, light, photo, _random(spec, "scenery"))
     return Clip(
         spec=spec,

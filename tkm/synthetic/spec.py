@@ -11,7 +11,7 @@ DOMAINS = ("open", "train", "val")  # no two have a person or a way of moving in
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """Everything that decides a clip, but the body model and the user's photos.
+    """Everything that decides a clip, but the body model and the user's photo.
 
     seed, number   of the run, and of the clip in it: clip n does not depend on how many there are
     preset         see `scenario_of`

@@ -58,7 +58,7 @@ _IS_AROUND = _segments_around()
 
 @dataclass(frozen=True)
 class FrameTruth:
-    """The P people of a frame who can be seen, K = 19 keypoints (`tkm.synthetic.body.KEYPOINTS`).
+    """The P people of a frame who can be seen, K = 19 keypoints (`tkm.synthetic.bodies.body.KEYPOINTS`).
 
     track_id          (P,) int64, number of the person in the clip
     xy_px             (P, K, 2) float64, also of points that are hidden or out of view
