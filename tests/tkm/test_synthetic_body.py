@@ -88,6 +88,15 @@ def test_a_turned_elbow_moves_the_wrist_and_nothing_above(man: Body) -> None:
     assert np.linalg.norm(bent["left_wrist"] - straight["left_wrist"]) > 0.15
 
 
+def test_a_turned_segment_carries_all_that_hangs_on_it(man: Body) -> None:
+    turn = Rotation.from_euler("xyz", (20, -35, 110), degrees=True).as_matrix()
+    rotation = np.tile(np.eye(3), (len(SEGMENTS), 1, 1))
+    rotation[SEGMENT["pelvis"]] = turn
+    hips_m = man.joints_m[0]
+    found = keypoints_m(man, *pose_segments(man, rotation, hips_m))
+    np.testing.assert_allclose(found, (at_rest(man) - hips_m) @ turn.T + hips_m, atol=1e-6)
+
+
 def test_a_model_survives_its_file(body_model: BodyModel) -> None:
     data = body_model.to_bytes()
     again = BodyModel.from_bytes(data)
