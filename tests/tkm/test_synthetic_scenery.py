@@ -12,13 +12,13 @@ from tkm.synthetic.camera import Camera
 from tkm.synthetic.motion.motion import Seat
 from tkm.synthetic.scenario import scenario_of
 from tkm.synthetic.scenery.camera_path import plan_camera
-from tkm.synthetic.scenery.clutter import CLEARANCE_M
 from tkm.synthetic.scenery.furniture import seat_solids
 from tkm.synthetic.scenery.lights import plan_light
 from tkm.synthetic.scenery.scenery import plan_scenery
 
 CROWD = scenario_of("crowd")
 MOVING = scenario_of("crowd+camera")
+AWAY_M = 0.45  # things are at least so far from people's feet
 
 
 def walks(people, frames, rng):
@@ -104,7 +104,7 @@ def test_clutter_stands_on_the_ground_in_nobody_s_way(seed):
     scenery, ground_m = planned(seed, replace(CROWD, clutter=(5, 5)))
     assert len(scenery.obstacles) >= 1
     for obstacle in scenery.obstacles:
-        assert obstacle.distance_m(ground_m.reshape(-1, 2)).min() >= CLEARANCE_M
+        assert obstacle.distance_m(ground_m.reshape(-1, 2)).min() >= AWAY_M
     # What is drawn stands where the boxes are, up from the ground, and no ground is seen in the middle of something solid.
     camera, plate = scenery.camera, scenery.plate(0)
     row, column = np.nonzero(np.isfinite(plate.depth_m) & np.isnan(plate.ground_m[..., 0]))
@@ -137,7 +137,7 @@ def test_paths_that_leave_and_missing_people_are_walked_around_too():
     ground_m[1, 4:8] = np.nan
     scenery, _ = planned(1, ground_m=ground_m)
     feet = ground_m[np.isfinite(ground_m).all(axis=-1)]
-    assert all(obstacle.distance_m(feet).min() >= CLEARANCE_M for obstacle in scenery.obstacles)
+    assert all(obstacle.distance_m(feet).min() >= AWAY_M for obstacle in scenery.obstacles)
     assert np.isfinite(scenery.plate(0).colour).all()
 
 
