@@ -79,7 +79,7 @@ def judge(image: Image, people: People) -> Judged:
         score=np.ones(P, np.float32),
     )
     given = Block(frames, pts_ns, (image,), {"boxes": detections_to_table(truth)})
-    poses = poses_from_table(estimate.run(given, estimate.EstimateParams()))
+    poses = poses_from_table(estimate.run(given, estimate.EstimateParams()), COCO_17)
     sides_px = people.box_xyxy_px[:, 2:] - people.box_xyxy_px[:, :2]
     return Judged(
         is_clear=(people.visibility == 2).mean(axis=1) >= SEEN_SHARE,

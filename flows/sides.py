@@ -120,11 +120,11 @@ def _detectors(store: Store, run: str, videos: Collection[str]) -> set[str]:
 def _detector(params: Mapping[str, str], file: str) -> str:
     if given.POSES.name in params:
         return f"poses from {file}"
-    poses = f"poses by {_network(estimate.STAGE.weights)}"
+    poses = f"poses by {_network(estimate.STAGE.weights({}))}"
     if given.BOXES.name in params:
         return f"boxes from {file}, {poses}"
     own: Mapping[str, Any] = json.loads(params[detect.STAGE.name])
-    return f"{_network(detect.STAGE.weights)} ({', '.join(f'{name} {value:g}' for name, value in own.items())}), {poses}"
+    return f"{_network(detect.STAGE.weights({}))} ({', '.join(f'{name} {value:g}' for name, value in own.items())}), {poses}"
 
 
 def _network(weights: Iterable[str]) -> str:

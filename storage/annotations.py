@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from storage.codecs import column, skeleton_of_table, table_of
-from storage.schemas import ANNOTATED_FRAMES, ANNOTATED_POSES, TRUTH_KEYPOINTS
+from storage.schemas import ANNOTATED_FRAMES, ANNOTATED_POSES, POSE_KEYPOINTS
 from tkm.datasets.sequence import People, Polygon, Sequence
 
 _SIDES = ("x1", "y1", "x2", "y2")
@@ -38,7 +38,7 @@ def poses_to_table(sequence: Sequence) -> pa.Table:
     """Table `annotated_poses` of a sequence."""
     people = sequence.people
     joints: dict[str, Any] = {}
-    for joint in TRUTH_KEYPOINTS:
+    for joint in POSE_KEYPOINTS:
         k = sequence.skeleton.keypoints.index(joint) if joint in sequence.skeleton.keypoints else None
         for axis, side in (("x", 0), ("y", 1)):
             joints[f"{joint}_{axis}"] = _or_null(np.full(len(people), np.nan) if k is None else people.xy_px[:, k, side])

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from storage.schemas import CANDIDATE_POSES, DETECTIONS, FRAMES_INDEX, POSE_KEYPOINTS
+from storage.schemas import CANDIDATE_POSES, CANDIDATES, DETECTIONS, FRAMES_INDEX, POSE_KEYPOINTS
 from storage.video import VideoInfo
 from tkm.skeleton import COCO_17, Skeleton, skeleton_of
 from tkm.tracking import TrackerState
@@ -22,10 +22,11 @@ def column(table: pa.Table, name: str, dtype: type[np.generic]) -> NDArray[Any]:
     return np.asarray(table[name].to_numpy(), dtype=dtype)
 
 
-def list_column(table: pa.Table, name: str, *shape: int) -> NDArray[np.float32]:
-    """(rows, *shape) float32 array of a fixed-size list column."""
-    chunks = [np.asarray(chunk.flatten(), dtype=np.float32) for chunk in table[name].chunks]
-    flat = np.concatenate(chunks) if chunks else np.empty(0, np.float32)
+def list_column(table: pa.Table, name: str, *shape: int) -> NDArray[Any]:
+    """(rows, *shape) array of a list column, float32 or int32, none of whose rows is null."""
+    dtype = table.schema.field(name).type.value_type.to_pandas_dtype()
+    chunks = [np.asarray(chunk.flatten(), dtype=dtype) for chunk in table[name].chunks]
+    flat = np.concatenate(chunks) if chunks else np.empty(0, dtype)
     return flat.reshape(table.num_rows, *shape)
 
 
@@ -37,9 +38,12 @@ def _box_columns(box_xyxy_px: NDArray[np.float32]) -> dict[str, NDArray[np.float
     return {name: np.ascontiguousarray(box_xyxy_px[:, i]) for i, name in enumerate(_BOX_COLUMNS)}
 
 
-def _fixed_list(values: NDArray[np.float32]) -> pa.FixedSizeListArray:
+def list_array(values: NDArray[Any]) -> pa.ListArray:
+    """Lists of equal length, one a row, of an array (rows, ...) float32 or int32."""
     size = int(np.prod(values.shape[1:]))
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), size)
+    offsets = pa.array(np.arange(len(values) + 1, dtype=np.int32) * size)
+    element = pa.field("element", pa.from_numpy_dtype(values.dtype), nullable=False)
+    return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(values).reshape(-1)), type=pa.list_(element))
 
 
 def detections_to_table(detections: DetectionSet) -> pa.Table:
@@ -58,7 +62,9 @@ def detections_from_table(table: pa.Table) -> DetectionSet:
     )
 
 
-def candidates_to_table(poses: PoseSet, candidates: CandidateSet, heatmaps: NDArray[np.float16] | None = None) -> pa.Table:
+def candidates_to_table(
+    poses: PoseSet, candidates: CandidateSet, skeleton: Skeleton, heatmaps: NDArray[np.float16] | None = None
+) -> pa.Table:
     """Table `candidates` of poses, their candidates row for row, and, where asked for, heatmaps (P, K, height, width) float16."""
     rows = len(poses)
     columns = {
@@ -66,11 +72,14 @@ def candidates_to_table(poses: PoseSet, candidates: CandidateSet, heatmaps: NDAr
         "detection": poses.detection,
         "box_score": poses.box_score,
         **_box_columns(poses.box_xyxy_px),
-        "xy_px": _fixed_list(poses.xy_px),
-        "score": _fixed_list(poses.score),
-        "candidate_xy_px": _fixed_list(candidates.xy_px),
-        "candidate_response": _fixed_list(candidates.response),
-        "candidate_weighted": _fixed_list(candidates.weighted),
+        "skeleton": pa.array([skeleton.name] * rows, pa.string()),
+        "xy_px": list_array(poses.xy_px),
+        "score": list_array(poses.score),
+        "pose_cell": list_array(candidates.pose_cell),
+        "candidate_xy_px": list_array(candidates.xy_px),
+        "candidate_response": list_array(candidates.response),
+        "candidate_weighted": list_array(candidates.weighted),
+        "candidate_cell": list_array(candidates.cell),
     }
     heatmap_type = CANDIDATE_POSES.field("heatmap").type
     if heatmaps is None:
@@ -82,9 +91,9 @@ def candidates_to_table(poses: PoseSet, candidates: CandidateSet, heatmaps: NDAr
     return pa.table(columns).select(CANDIDATE_POSES.names).cast(CANDIDATE_POSES)
 
 
-def poses_from_table(table: pa.Table) -> PoseSet:
-    """PoseSet of a table that has its columns; K follows from the list columns' sizes."""
-    K = table.schema.field("score").type.list_size
+def poses_from_table(table: pa.Table, skeleton: Skeleton) -> PoseSet:
+    """PoseSet, of one skeleton, of a table that has its columns."""
+    K = len(skeleton.keypoints)
     return PoseSet(
         frame=column(table, "frame", np.int64),
         detection=column(table, "detection", np.int64),
@@ -95,14 +104,29 @@ def poses_from_table(table: pa.Table) -> PoseSet:
     )
 
 
-def keypoint_columns(skeleton: Skeleton, xy_px: NDArray[Any], score: NDArray[Any]) -> dict[str, pa.Array]:
-    """Flat columns, float32, of keypoints (P, K, 2) and scores (P, K); null where a keypoint is NaN or not of the skeleton."""
+def candidates_from_table(table: pa.Table, skeleton: Skeleton) -> CandidateSet:
+    """CandidateSet of a table `candidates` of one skeleton."""
+    K = len(skeleton.keypoints)
+    return CandidateSet(
+        xy_px=list_column(table, "candidate_xy_px", K, CANDIDATES, 2),
+        response=list_column(table, "candidate_response", K, CANDIDATES),
+        weighted=list_column(table, "candidate_weighted", K, CANDIDATES),
+        cell=list_column(table, "candidate_cell", K, CANDIDATES),
+        pose_cell=list_column(table, "pose_cell", K),
+    )
+
+
+def keypoint_columns(skeleton: Skeleton, xy_px: NDArray[Any], score: NDArray[Any], infix: str = "") -> dict[str, pa.Array]:
+    """Flat columns, float32, of keypoints (P, K, 2) and scores (P, K); null where a keypoint is NaN or not of the skeleton.
+
+    `infix` stands between keypoint and axis: `initial_` for the pose before refinement.
+    """
     columns = {}
     for joint in POSE_KEYPOINTS:
         k = skeleton.keypoints.index(joint) if joint in skeleton.keypoints else None
         for axis, values in (("x", xy_px[..., 0]), ("y", xy_px[..., 1]), ("score", score)):
             own = np.full(len(xy_px), np.nan) if k is None else values[:, k]
-            columns[f"{joint}_{axis}"] = pa.array(own.astype(np.float32), from_pandas=True)
+            columns[f"{joint}_{infix}{axis}"] = pa.array(own.astype(np.float32), from_pandas=True)
     return columns
 
 
@@ -175,7 +199,7 @@ def info_from_table(table: pa.Table) -> VideoInfo:
     )
 
 
-def tracker_state_to_table(state: TrackerState) -> pa.Table:
+def tracker_state_to_table(state: TrackerState, skeleton: Skeleton) -> pa.Table:
     """What tracking carries to the next chunk: a row a person of the last frame; ids and frame number in the metadata."""
     poses = state.poses
     columns = {
@@ -183,11 +207,15 @@ def tracker_state_to_table(state: TrackerState) -> pa.Table:
         "detection": poses.detection,
         "box_score": poses.box_score,
         **_box_columns(poses.box_xyxy_px),
-        "xy_px": _fixed_list(poses.xy_px),
-        "score": _fixed_list(poses.score),
+        "xy_px": list_array(poses.xy_px),
+        "score": list_array(poses.score),
         "track_id": state.track_id,
     }
-    facts = {"next_track_id": str(state.next_track_id), "last_frame": str(state.last_frame)}
+    facts = {
+        "next_track_id": str(state.next_track_id),
+        "last_frame": str(state.last_frame),
+        "skeleton": skeleton.name,
+    }
     return pa.table(columns).replace_schema_metadata(facts)
 
 
@@ -195,7 +223,7 @@ def tracker_state_from_table(table: pa.Table) -> TrackerState:
     """Inverse of tracker_state_to_table."""
     facts = table.schema.metadata
     return TrackerState(
-        poses=poses_from_table(table),
+        poses=poses_from_table(table, skeleton_of(facts[b"skeleton"].decode())),
         track_id=column(table, "track_id", np.int64),
         next_track_id=int(facts[b"next_track_id"]),
         last_frame=int(facts[b"last_frame"]),

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from storage.artifacts import DamagedArtifactError
 from storage.codecs import column, keypoint_columns, skeleton_of_table, table_of
 from storage.parquet import parquet_bytes, read_parquet
-from storage.schemas import DETECTIONS, GIVEN_POSES, POSE_KEYPOINTS, TRUTH_KEYPOINTS
+from storage.schemas import DETECTIONS, GIVEN_POSES, POSE_KEYPOINTS
 from storage.sources import InputError
 from storage.store import Store
 from storage.video import IMAGES_FPS, VideoInfo
 from tkm.datasets.sequence import Double, People, Sequence
-from tkm.skeleton import COCO_17, POSETRACK_15, Skeleton
+from tkm.skeleton import COCO_17, MPII_16, POSETRACK_15, Skeleton
 
 Kind = Literal["boxes", "poses"]
 _BOX = ("box_x1", "box_y1", "box_x2", "box_y2")
@@ -51,19 +51,13 @@ def given_of(sequence: Sequence, kind: Kind, frames: int | None) -> Given:
     A score that is not given is 1. The box of a pose without one, or with one that has no area, is that of its keypoints. Boxes
     without any pixel, and poses without any keypoint, are left out.
 
-    Raises: ValueError, which names the frame, for boxes and keypoints that no picture has; and for poses of a skeleton that our
-        tables have no columns for.
+    Raises: ValueError, which names the frame, for boxes and keypoints that no picture has.
     """
     people = sequence.people
     _check_places(people)
     xy_px = people.xy_px
     is_given: NDArray[np.bool_] = ~np.isnan(xy_px.sum(axis=2))
     if kind == "poses":
-        if strange := set(sequence.skeleton.keypoints) - set(POSE_KEYPOINTS):
-            raise ValueError(
-                f"poses of {sequence.skeleton.name} have keypoints that our tables lack ({', '.join(sorted(strange))}); give "
-                f"poses of {COCO_17.name} or {POSETRACK_15.name}"
-            )
         box, is_kept = _boxes(people), is_given.any(axis=1)
     else:
         box = people.box_xyxy_px
@@ -214,7 +208,7 @@ def _together(table: pa.Table, names: Listed[str]) -> Double:
 
 def _joints(columns: set[str]) -> list[str]:
     """Keypoints that there are columns for; ValueError for one with x or y alone."""
-    joints = [joint for joint in TRUTH_KEYPOINTS if {f"{joint}_x", f"{joint}_y"} & columns]
+    joints = [joint for joint in POSE_KEYPOINTS if {f"{joint}_x", f"{joint}_y"} & columns]
     alone = [f"{joint}_{axis}" for joint in joints for axis in "xy" if f"{joint}_{axis}" not in columns]
     if alone:
         raise ValueError(f"it has no column {', '.join(alone)}: a keypoint needs x and y")
@@ -223,7 +217,7 @@ def _joints(columns: set[str]) -> list[str]:
 
 def _skeleton(joints: Listed[str]) -> Skeleton:
     """The skeleton that has all of these keypoints, COCO's where there are none."""
-    for skeleton in (COCO_17, POSETRACK_15):
+    for skeleton in (COCO_17, POSETRACK_15, MPII_16):
         if set(joints) <= set(skeleton.keypoints):
             return skeleton
     raise ValueError(f"no skeleton has all of its keypoints {', '.join(sorted(joints))}; name one in a column `skeleton`")

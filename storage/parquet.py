@@ -51,7 +51,7 @@ def parquet_bytes(table: pa.Table) -> bytes:
             dictionaries.append(field.name)
         elif pa.types.is_floating(field.type):
             floats.append(field.name)
-        elif pa.types.is_fixed_size_list(field.type) and pa.types.is_floating(field.type.value_type):
+        elif pa.types.is_list(field.type) and pa.types.is_floating(field.type.value_type):
             floats.append(f"{field.name}.list.element")
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", use_dictionary=dictionaries or False, use_byte_stream_split=floats or False)

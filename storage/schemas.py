@@ -55,10 +55,8 @@ def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 ID = pa.dictionary(pa.int32(), pa.string())
-K = len(COCO_17.keypoints)
 # Columns for every keypoint that the poses of a table may have; those that a pose's own skeleton lacks are null.
-POSE_KEYPOINTS = tuple(dict.fromkeys((*COCO_17.keypoints, *POSETRACK_15.keypoints)))
-TRUTH_KEYPOINTS = tuple(dict.fromkeys((*POSE_KEYPOINTS, *MPII_16.keypoints)))
+POSE_KEYPOINTS = tuple(dict.fromkeys((*COCO_17.keypoints, *POSETRACK_15.keypoints, *MPII_16.keypoints)))
 
 _FRAME = _field("frame", pa.int64(), "number of the frame in its video, from 0", "frames")
 _DETECTION = _field("detection", pa.int64(), "number of the detection in its frame, by falling box score")
@@ -82,7 +80,23 @@ def _keypoint_fields() -> tuple[pa.Field, ...]:
     )
 
 
+
+def _initial_fields() -> tuple[pa.Field, ...]:
+    return tuple(
+        field
+        for joint in POSE_KEYPOINTS
+        for words in [joint.replace("_", " ")]
+        for field in (
+            _field(f"{joint}_initial_x", pa.float32(), f"{words} before refinement; null without any", "px", nullable=True),
+            _field(f"{joint}_initial_y", pa.float32(), f"{words} before refinement; null without any", "px", nullable=True),
+            _field(f"{joint}_initial_score", pa.float32(), f"score of the {words} before refinement", nullable=True),
+        )
+    )
+
+
 _SKELETON = _field("skeleton", ID, "names and order of the pose's keypoints; columns of others are null")
+_FLOATS = pa.list_(pa.field("element", pa.float32(), nullable=False))
+_INTS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 
 FRAMES_INDEX = _schema(
     "frame_index",
@@ -108,29 +122,28 @@ DETECTIONS = _schema(
 
 CANDIDATE_POSES = _schema(
     "candidates",
-    "the pose of every detection and up to 16 local maxima of each keypoint's heatmap",
+    "the pose of every detection and up to 16 local maxima of each keypoint's heatmap; K keypoints of the skeleton, C = 16",
     _FRAME,
     _DETECTION,
     *_BOX,
     _BOX_SCORE,
-    _field("xy_px", pa.list_(pa.float32(), K * 2), "keypoints of the pose, (K, 2) row by row", "px"),
-    _field("score", pa.list_(pa.float32(), K), "score of each keypoint, (K,)"),
+    _SKELETON,
+    _field("xy_px", _FLOATS, "keypoints of the pose, (K, 2) row by row", "px"),
+    _field("score", _FLOATS, "score of each keypoint, (K,)"),
+    _field("pose_cell", _INTS, "cell of each keypoint in its heatmap, row * width + column, (K,)"),
     _field(
         "candidate_xy_px",
-        pa.list_(pa.float32(), K * CANDIDATES * 2),
+        _FLOATS,
         "local maxima of the raw heatmaps with sub-pixel shift, (K, C, 2); NaN where there are fewer",
         "px",
     ),
-    _field(
-        "candidate_response",
-        pa.list_(pa.float32(), K * CANDIDATES),
-        "raw heatmap response of each local maximum, (K, C), falling; NaN where there are fewer",
-    ),
+    _field("candidate_response", _FLOATS, "raw heatmap response of each maximum, (K, C), falling; NaN where there are fewer"),
     _field(
         "candidate_weighted",
-        pa.list_(pa.float32(), K * CANDIDATES),
+        _FLOATS,
         "the same cells' response after the network's own weighting, (K, C); NaN where there are fewer",
     ),
+    _field("candidate_cell", _INTS, "the same maxima's cells, (K, C); -1 where there are fewer"),
     _field(
         "heatmap",
         pa.large_list(pa.field("item", pa.float16(), nullable=False)),
@@ -159,6 +172,23 @@ SURVIVORS = _schema(
     _field("is_kept", pa.bool_(), "false for duplicates and for scores under the threshold"),
 )
 
+FEATURES = _schema(
+    "features",
+    "what trained heads say of every survivor, at S = 1 + C places of each keypoint: its own cell, then those of its candidates",
+    _FRAME,
+    _DETECTION,
+    _field("feature", pa.binary(), "matching features F, (K, S, D) int8; null without a matching head", nullable=True),
+    _field("feature_scale", _FLOATS, "a step of each feature vector's int8, (K, S); null likewise", nullable=True),
+    _field(
+        "refinement_scalar",
+        _FLOATS,
+        "w_k . H of Eq. 6, (K, S), NaN where there are fewer; null without a refinement head",
+        nullable=True,
+    ),
+    _field("body_feature", pa.binary(), "feature of the whole body, (D,) int8; null without a body head", nullable=True),
+    _field("body_scale", pa.float32(), "a step of its int8; null likewise", nullable=True),
+)
+
 SHOTS = _schema(
     "shots",
     "which camera shot every sampled frame belongs to",
@@ -173,6 +203,26 @@ TRACKED = _schema(
     _FRAME,
     _DETECTION,
     _field("track_id", pa.int64(), "the same person in the same video, from 0"),
+)
+
+PATHS = _schema(
+    "paths",
+    "the counterparts of every surviving detection in the frames around it",
+    _FRAME,
+    _DETECTION,
+    _field("backward", _INTS, "its detection in each of the tau sampled frames before, nearest first; -1 from the path's end on"),
+    _field("forward", _INTS, "its detection in each of the tau sampled frames after, likewise"),
+)
+
+REFINED = _schema(
+    "refined",
+    "the pose of every surviving detection after refinement",
+    _FRAME,
+    _DETECTION,
+    _field("xy_px", _FLOATS, "keypoints of the refined pose, (K, 2) row by row", "px"),
+    _field("score", _FLOATS, "refined response of each keypoint, (K,)"),
+    _field("place", _INTS, "which place each keypoint was taken from, (K,): 0 its own cell, c the c-th candidate"),
+    _field("counterparts", pa.int32(), "detections of other frames that took part"),
 )
 
 
@@ -191,6 +241,7 @@ PERSONS = _schema(
     _BOX_SCORE,
     _POSE_SCORE,
     *_keypoint_fields(),
+    *_initial_fields(),
     _SKELETON,
 )
 
@@ -296,7 +347,7 @@ ANNOTATED_POSES = _schema(
     _field("is_crowd", pa.bool_(), "a group of people that the file does not tell apart"),
     *(
         field
-        for joint in TRUTH_KEYPOINTS
+        for joint in POSE_KEYPOINTS
         for field in (
             _field(f"{joint}_x", pa.float64(), f"{joint.replace('_', ' ')}, from the left of the frame", "px", nullable=True),
             _field(f"{joint}_y", pa.float64(), f"{joint.replace('_', ' ')}, from the top of the frame", "px", nullable=True),

@@ -12,6 +12,7 @@ from storage.codecs import detections_to_table
 from storage.schemas import DETECTIONS
 from tasks import index
 from tasks.stage import Block, Params, Resources, Stage
+from tkm import weights
 from tkm.geometry import Letterbox, clip_boxes, letterbox
 from tkm.networks import runtime
 from tkm.suppression import box_nms
@@ -94,6 +95,6 @@ STAGE = Stage(
     resources=Resources(gpus=1),
     version=1,
     images=True,
-    weights=("nanodet",),
+    weights=lambda params: {"nanodet": weights.digest("nanodet")},  # noqa: ARG005
     is_active=lambda params: params["boxes"].sha256 is None and params["poses"].sha256 is None,
 )

@@ -9,11 +9,13 @@ import pyarrow as pa
 from pydantic import Field
 
 from storage.codecs import candidates_to_table, detections_from_table
-from storage.schemas import CANDIDATE_POSES, CANDIDATES, K
+from storage.schemas import CANDIDATE_POSES, CANDIDATES
 from tasks import detect, given, index
 from tasks.stage import Block, Params, Resources, Stage
+from tkm import weights
 from tkm.geometry import cut_crops, square_crops
 from tkm.networks import runtime
+from tkm.skeleton import COCO_17
 from tkm.types import CandidateSet, DetectionSet, PoseSet
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class _Estimated(NamedTuple):
     candidate_xy: Tensor  # (P, K, C, 2)
     candidate_response: Tensor  # (P, K, C)
     candidate_weighted: Tensor  # (P, K, C)
+    candidate_cell: Tensor  # (P, K, C)
+    cell: Tensor  # (P, K)
     heatmap: Tensor  # (P, K, height, width), or (P, 0) where it is not asked for
 
 
@@ -94,6 +98,8 @@ def _decode(network: MoveNetThunder, output: MoveNetOutput, heatmaps: bool) -> _
         candidate_xy=cell_to_crop(maxima.cell, shift, height, width),
         candidate_response=maxima.response,
         candidate_weighted=gather_cells(pose.weighted_heatmap, maxima.cell),
+        candidate_cell=maxima.cell,
+        cell=pose.cell,
         heatmap=output.heatmap if heatmaps else output.heatmap.new_empty(len(output.heatmap), 0),
     )
 
@@ -101,7 +107,9 @@ def _decode(network: MoveNetThunder, output: MoveNetOutput, heatmaps: bool) -> _
 def _nobody() -> _Estimated:
     import torch
 
-    shapes = ((0, K, 2), (0, K), (0, K, CANDIDATES, 2), (0, K, CANDIDATES), (0, K, CANDIDATES), (0, 1))
+    K = len(COCO_17.keypoints)
+    own, of_candidates = (0, K), (0, K, CANDIDATES)
+    shapes = ((*own, 2), own, (*of_candidates, 2), of_candidates, of_candidates, of_candidates, own, (0, 1))
     return _Estimated(*(torch.zeros(shape) for shape in shapes))
 
 
@@ -118,9 +126,11 @@ def _table(detections: DetectionSet, found: _Estimated, params: EstimateParams) 
         xy_px=found.candidate_xy.numpy(),
         response=found.candidate_response.numpy(),
         weighted=found.candidate_weighted.numpy(),
+        cell=found.candidate_cell.numpy().astype(np.int32),
+        pose_cell=found.cell.numpy().astype(np.int32),
     )
     heatmaps = found.heatmap.numpy().astype(np.float16) if params.heatmaps else None
-    return candidates_to_table(poses, candidates, heatmaps)
+    return candidates_to_table(poses, candidates, COCO_17, heatmaps)
 
 
 STAGE = Stage(
@@ -130,8 +140,8 @@ STAGE = Stage(
     inputs=(index.STAGE, given.BOXES, detect.STAGE),
     output=CANDIDATE_POSES,
     resources=Resources(gpus=1),
-    version=1,
+    version=2,
     images=True,
-    weights=("movenet-thunder",),
+    weights=lambda params: {"movenet-thunder": weights.digest("movenet-thunder")},  # noqa: ARG005
     is_active=lambda params: params["poses"].sha256 is None,
 )

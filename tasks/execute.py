@@ -22,7 +22,7 @@ from storage.codecs import column, info_from_table
 from storage.given import given_frames, given_info, last_frame, read_given
 from storage.video import VideoError, VideoInfo, decode, probe
 from tasks import given, index
-from tasks.plan import VideoPlan, check_unchanged, stage_weights
+from tasks.plan import VideoPlan, check_unchanged
 from tasks.stage import Block, Stage
 from tkm.networks import runtime
 
@@ -179,7 +179,7 @@ def close_if_whole(plan: VideoPlan, stage: Stage, frames: int) -> None:
             frames,
             version=stage.version,
             params=plan.params[stage.name].model_dump(mode="json"),
-            weights=stage_weights(stage),
+            weights=dict(stage.weights(plan.params)),
             inputs=plan.inputs_of(stage),
             environment={"device": runtime.description(), "pyarrow": pa.__version__},
         )

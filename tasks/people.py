@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from storage.codecs import given_poses_from_table, poses_from_table
+from storage.codecs import given_poses_from_table, poses_from_table, skeleton_of_table
 from tasks.stage import Block
-from tkm.skeleton import COCO_17, Skeleton
+from tkm.skeleton import Skeleton
 from tkm.types import PoseSet
 
 
@@ -26,4 +26,5 @@ def survivors(block: Block) -> tuple[PoseSet, Skeleton]:
 def _poses(tables: Mapping[str, pa.Table]) -> tuple[PoseSet, Skeleton]:
     if "poses" in tables:
         return given_poses_from_table(tables["poses"])
-    return poses_from_table(tables["estimate"]), COCO_17
+    skeleton = skeleton_of_table(tables["estimate"])
+    return poses_from_table(tables["estimate"], skeleton), skeleton

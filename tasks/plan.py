@@ -11,7 +11,6 @@ from storage.sources import Source, fingerprint
 from storage.store import Store
 from tasks.pipeline import PIPELINE
 from tasks.stage import Params, Stage
-from tkm import weights
 
 SHARDS = 16  # partitions of the published tables; part of their layout, so it never changes
 
@@ -62,11 +61,6 @@ def shard_of(video: str) -> int:
     return zlib.crc32(video.encode()) % SHARDS
 
 
-def stage_weights(stage: Stage) -> dict[str, str]:
-    """Digests of the weights that the stage uses, by name."""
-    return {name: weights.digest(name) for name in stage.weights}
-
-
 def plan_video(
     store: Store, source: Source, content_sha256: str, params: Mapping[str, Params], fingerprint: str = ""
 ) -> VideoPlan:
@@ -78,7 +72,7 @@ def plan_video(
             continue
         chosen = params[stage.name].model_dump(mode="json")
         keys[stage.name] = artifact_key(
-            stage.name, stage.version, chosen, stage_weights(stage), plan.inputs_of(stage)
+            stage.name, stage.version, chosen, dict(stage.weights(params)), plan.inputs_of(stage)
         )
     return plan
 

@@ -31,6 +31,7 @@ def run(block: Block, params: PublishParams) -> pa.Table:  # noqa: ARG001 - ever
     if not same_rows:
         raise ValueError("the tables of track and suppress speak of different people; re-run track")
     boxes = dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), poses.box_xyxy_px.T, strict=True))
+    nothing = np.full_like(poses.xy_px, np.nan)
     rows = table_of(
         PERSONS,
         frame=poses.frame,
@@ -41,6 +42,7 @@ def run(block: Block, params: PublishParams) -> pa.Table:  # noqa: ARG001 - ever
         pose_score=kept["pose_score"],
         **boxes,
         **keypoint_columns(skeleton, poses.xy_px, poses.score),
+        **keypoint_columns(skeleton, nothing, nothing[..., 0], "initial_"),
         skeleton=pa.array([skeleton.name] * len(poses), pa.string()),
     )
     return rows.take(np.lexsort((track_id, poses.frame)))
@@ -88,5 +90,5 @@ STAGE = Stage(
     inputs=(index.STAGE, given.POSES, estimate.STAGE, suppress.STAGE, track.STAGE),
     output=PERSONS,
     resources=Resources(cpus=1),
-    version=2,
+    version=3,
 )

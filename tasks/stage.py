@@ -44,17 +44,31 @@ class Block:
     pts_ns   (T,) int64, their presentation times
     images   T arrays (height, width, 3) uint8 RGB, upright; empty for a stage that asks for none
     inputs   table of each input stage, by its name, with the rows of these frames
+    core     the frames [start, stop) of these that rows are wanted of; the others, a stage's halo, are there to be looked at
+    pending  names of the stages that see this block after this one, in the same pass
+    shared   what a stage of this pass leaves, by name, for pending ones: costly, and part of no artifact
     """
 
     frames: NDArray[np.int64]
     pts_ns: NDArray[np.int64]
     images: tuple[NDArray[np.uint8], ...]
     inputs: Mapping[str, pa.Table]
+    core: tuple[int, int] | None = None
+    pending: frozenset[str] = frozenset()
+    shared: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.frames.shape != self.pts_ns.shape or (self.images and len(self.images) != len(self.frames)):
             lengths = f"frames {self.frames.shape}, pts_ns {self.pts_ns.shape}, images ({len(self.images)},)"
             raise ValueError(f"a Block's fields differ in length: {lengths}")
+        start, stop = self.core or (0, len(self.frames))
+        if not 0 <= start <= stop <= len(self.frames):
+            raise ValueError(f"Block.core {self.core} does not lie within its {len(self.frames)} frames")
+
+    @property
+    def core_frames(self) -> NDArray[np.int64]:
+        """(T',) numbers of the frames that rows are wanted of."""
+        return self.frames if self.core is None else self.frames[slice(*self.core)]
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,8 @@ class Stage:
     in_order    whether it carries state from frame to frame
     whole       whether it sees the whole video at once, frames that are not sampled too
     given       whether it takes rows that a user gave (storage.given), whose digest is its parameter `sha256`
-    weights     names in tkm.weights of the networks it runs
+    weights     digests of the weights files it uses, by what they are for, under these parameters by stage name
+    halo        how many sampled frames before and after its own it looks at, under these parameters
     is_active   whether a run with these parameters, by stage name, has the stage at all; where not, it has no key, and its
                 takers go without it
     """
@@ -91,7 +106,8 @@ class Stage:
     in_order: bool = False
     whole: bool = False
     given: bool = False
-    weights: tuple[str, ...] = field(default=())
+    weights: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda params: {}  # noqa: ARG005
+    halo: Callable[[Mapping[str, Any]], int] = lambda params: 0  # noqa: ARG005
     is_active: Callable[[Mapping[str, Any]], bool] = lambda params: True  # noqa: ARG005 - every stage's takes the params
 
     def checked(self, table: pa.Table) -> pa.Table:

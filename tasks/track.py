@@ -29,7 +29,7 @@ def run(block: Block, params: TrackParams, state: pa.Table | None) -> tuple[pa.T
     is_cut = column(block.inputs["shots"], "is_first", np.bool_) if "shots" in block.inputs else None
     track_id, after = track(poses, block.frames, before, params.similarity, params.iou_gate, is_cut, skeleton.oks_sigmas)
     table = table_of(TRACKED, frame=poses.frame, detection=poses.detection, track_id=track_id)
-    return table, tracker_state_to_table(after)
+    return table, tracker_state_to_table(after, skeleton)
 
 
 STAGE = Stage(

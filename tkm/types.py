@@ -113,19 +113,25 @@ class PoseSet:
 class CandidateSet:
     """Local maxima of the heatmaps, row for row beside a PoseSet.
 
-    xy_px      (P, K, C, 2) float32, sub-pixel positions in pixels of the original frame; NaN where there are fewer than C
-    response   (P, K, C) float32, raw heatmap response of the maximum's cell, falling; NaN likewise
-    weighted   (P, K, C) float32, the response that the network's own decoding gives that cell; NaN likewise
+    xy_px       (P, K, C, 2) float32, sub-pixel positions in pixels of the original frame; NaN where there are fewer than C
+    response    (P, K, C) float32, raw heatmap response of the maximum's cell, falling; NaN likewise
+    weighted    (P, K, C) float32, the response that the network's own decoding gives that cell; NaN likewise
+    cell        (P, K, C) int32, the maximum's cell, row * width + column of the heatmap; -1 likewise
+    pose_cell   (P, K) int32, the cell of the pose's own keypoint, which may be no local maximum
     """
 
     xy_px: Float
     response: Float
     weighted: Float
+    cell: NDArray[np.int32]
+    pose_cell: NDArray[np.int32]
 
     def __post_init__(self) -> None:
         check(self, "response", (None, None, None), np.float32)
         check(self, "weighted", self.response.shape, np.float32)
         check(self, "xy_px", (*self.response.shape, 2), np.float32)
+        check(self, "cell", self.response.shape, np.int32)
+        check(self, "pose_cell", self.response.shape[:2], np.int32)
 
     def __len__(self) -> int:
         return len(self.response)

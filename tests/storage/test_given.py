@@ -157,7 +157,6 @@ def test_columns_that_must_be_there(lacking: list[str], said: str) -> None:
         ({"box_x2": [50.0, 60.0, 2.0]}, r"frame 2 has a box that ends before it begins.*\[3.0, 6.0, 2.0, 99.0\]"),
         ({"box_y2": [80.0, 1e300, 99.0]}, "frame 0 has a box or keypoint more than 1,000,000 px away"),
         ({"nose_x": [1.0, 2.0, 3.0], "nose_y": [1.0, 2.0, -1e7]}, "frame 2 has a box or keypoint more than"),
-        ({"pelvis_x": [1.0] * 3, "pelvis_y": [1.0] * 3, "skeleton": ["mpii_16"] * 3}, r"mpii_16 .*\(pelvis, thorax\)"),
     ],
 )
 def test_places_that_no_picture_has_are_refused_by_frame(columns: dict[str, list[Any]], said: str) -> None:

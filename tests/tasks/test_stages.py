@@ -9,13 +9,15 @@ import pyarrow as pa
 import pytest
 
 from storage.codecs import list_column, poses_from_table
-from storage.schemas import CANDIDATES, K
+from storage.schemas import CANDIDATES
 from storage.sources import Source
 from storage.video import decode, probe
 from tasks import detect, estimate, publish, suppress, track
 from tasks.plan import VideoPlan
 from tasks.stage import Block
 from tkm.skeleton import COCO_17
+
+K = len(COCO_17.keypoints)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_estimate_keeps_the_detections_order_and_places_keypoints_on_the_person(
     detections = detect.run(block, detect.DetectParams(score_threshold=0.5))
     table = estimate.STAGE.checked(estimate.run(with_inputs(block, detect=detections), estimate.EstimateParams()))
     assert table.select(["frame", "detection"]).equals(detections.select(["frame", "detection"]))
-    poses = poses_from_table(table)
+    poses = poses_from_table(table, COCO_17)
     low, high = poses.box_xyxy_px[:, None, :2], poses.box_xyxy_px[:, None, 2:]
     inside = ((poses.xy_px >= low) & (poses.xy_px <= high)).all(axis=-1)
     assert inside.mean() > 0.9
@@ -87,7 +89,7 @@ def test_candidates_are_the_heatmaps_highest_maxima(block: Block) -> None:
     np.testing.assert_allclose(response[:, :, 0], heatmap.max(axis=-1), atol=1e-3)
     falling = np.diff(response, axis=-1)
     assert (falling[np.isfinite(falling)] <= 0).all()
-    pose = poses_from_table(table)
+    pose = poses_from_table(table, COCO_17)
     nearest = np.nanmin(
         np.linalg.norm(list_column(table, "candidate_xy_px", K, CANDIDATES, 2) - pose.xy_px[:, :, None], axis=-1), axis=-1
     )
@@ -98,7 +100,8 @@ def test_candidates_are_the_heatmaps_highest_maxima(block: Block) -> None:
 def test_greying_can_be_switched_off_and_matters(block: Block) -> None:
     detections = detect.run(block, detect.DetectParams(score_threshold=0.5))
     grey, plain = (
-        poses_from_table(estimate.run(with_inputs(block, detect=detections), estimate.EstimateParams(grey_margin=margin)))
+        poses_from_table(estimate.run(block, estimate.EstimateParams(grey_margin=margin)), COCO_17)
+        for block in [with_inputs(block, detect=detections)]
         for margin in (0.05, None)
     )
     assert not np.array_equal(grey.xy_px, plain.xy_px)

@@ -36,7 +36,7 @@ def facts(table: pa.Table) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": table.num_rows}
     for field in table.schema:
         column = table[field.name].combine_chunks()
-        values = column.flatten() if pa.types.is_fixed_size_list(field.type) else column
+        values = column.flatten() if pa.types.is_list(field.type) else column
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.int8())
         if values.null_count == len(values):

@@ -1,11 +1,12 @@
-"""The embedded default weights: float16 files beside this module, checked against their digests when loaded.
+"""Weights files, known by the SHA-256 of their bytes: the embedded ones beside this module, and a user's in this machine's cache.
 
-README.md in this folder says where they come from; convert.py made them.
+README.md in this folder says where the embedded ones come from; convert.py made them. `storage.weights` fills the cache.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,6 +47,25 @@ def digest(name: str) -> str:
     Raises KeyError for a name that is not embedded.
     """
     return WEIGHTS[name].sha256
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps copies of users' weights files, each named by its digest."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tkm" / "weights"
+
+
+def locate(sha256: str) -> Path:
+    """The file of this digest: an embedded one, or a user's that was fetched to this machine.
+
+    Raises FileNotFoundError where it is neither.
+    """
+    for known in WEIGHTS.values():
+        if known.sha256 == sha256:
+            return FOLDER / known.file
+    path = cache_folder() / sha256
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file of digest {sha256} is on this machine; storage.weights.fetch brings it")
+    return path
 
 
 def load(name: str) -> dict[str, torch.Tensor]:
