@@ -40,19 +40,22 @@ class Resources:
 class Block:
     """Consecutive sampled frames of one video, with what the stages before made of them.
 
-    frames   (T,) int64, numbers of the frames in their video
-    pts_ns   (T,) int64, their presentation times
-    images   T arrays (height, width, 3) uint8 RGB, upright; empty for a stage that asks for none
-    inputs   table of each input stage, by its name, with the rows of these frames
-    core     the frames [start, stop) of these that rows are wanted of; the others, a stage's halo, are there to be looked at
-    pending  names of the stages that see this block after this one, in the same pass
-    shared   what a stage of this pass leaves, by name, for pending ones: costly, and part of no artifact
+    frames         (T,) int64, numbers of the frames in their video
+    pts_ns         (T,) int64, their presentation times
+    images         T arrays (height, width, 3) uint8 RGB, upright; empty for a stage that asks for none
+    inputs         table of each input stage, by its name, with the rows of these frames
+    input_params   parameters of each input stage, by its name; they are in its key, and so in the key of who takes it
+    core           the frames [start, stop) of these that rows are wanted of; the others, a stage's halo, are there to be
+                   looked at
+    pending        names of the stages that see this block after this one, in the same pass
+    shared         what a stage of this pass leaves, by name, for pending ones: costly, and part of no artifact
     """
 
     frames: NDArray[np.int64]
     pts_ns: NDArray[np.int64]
     images: tuple[NDArray[np.uint8], ...]
     inputs: Mapping[str, pa.Table]
+    input_params: Mapping[str, Params] = field(default_factory=dict)
     core: tuple[int, int] | None = None
     pending: frozenset[str] = frozenset()
     shared: dict[str, Any] = field(default_factory=dict)

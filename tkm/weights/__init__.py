@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 
 
+class WeightsError(ValueError):
+    """A weights file does not fit what it is to be used for; the message names it and says what would."""
+
+
 class WeightsFile(NamedTuple):
     """One embedded file: its name in this folder, the SHA-256 of its bytes, its source and its licence (SPDX)."""
 
