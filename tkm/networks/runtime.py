@@ -98,3 +98,22 @@ def forward(
             parts.append(finish(network(prepare(part))))
         joined = [torch.cat(fields)[: len(pixels)].cpu() for fields in zip(*parts, strict=True)]
     return type(parts[0])(*joined)
+
+
+def in_passes(rows: tuple[Tensor, ...], work: Callable[[tuple[Tensor, ...]], Output]) -> Output:
+    """Work on tensors of N >= 1 rows each, in passes of one fixed shape on the device; N rows of a named tuple, on the CPU.
+
+    The last pass is filled up with zeros: what a row becomes depends on no other.
+    """
+    import torch
+
+    step, N = ROWS[device().type], len(rows[0])
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, N, step):
+            part = tuple(tensor[start : start + step].to(device()) for tensor in rows)
+            if lacking := step - len(part[0]):
+                part = tuple(torch.cat([one, one.new_zeros((lacking, *one.shape[1:]))]) for one in part)
+            parts.append(work(part))
+        joined = [torch.cat(fields)[:N].cpu() for fields in zip(*parts, strict=True)]
+    return type(parts[0])(*joined)
