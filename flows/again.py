@@ -222,7 +222,7 @@ def _params_again(
         # A stage that the run had not is merely missing.
         if one.name in rows and one.name not in again and one.is_active(after) and before[one.name] != after[one.name]:
             raise SettingsError(
-                f"--stage {stage} does not run {one.name} again, which would use other weights than before: choose --stage {one.name}"
+                f"--stage {stage} does not run {one.name} again, which would use other weights now: choose --stage {one.name}"
             )
     return after
 
