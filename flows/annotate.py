@@ -262,8 +262,7 @@ def index_group(context: Context, group: Group) -> Group:
     group = _after(context, group, {failure.video: failure for failure in failures})
     failed = {failure.video for failure in group.failures}
     unfailed = [plan for plan in group.plans if group.missing[plan.video] and plan.video not in failed]
-    own = {plan.video: [stage.name for stage in STEPS["index"] if stage in plan.stages][-1] for plan in unfailed}
-    calls = [video_call(plan, own[plan.video], 0, work.index_video, (plan, limits)) for plan in unfailed]
+    calls = [video_call(plan, _own(plan, "index"), 0, work.index_video, (plan, limits)) for plan in unfailed]
     counts = _each(context, calls, index.STAGE.resources)
     counted = {plan.video: counts[call.name] for plan, call in zip(unfailed, calls, strict=True)}
     frames = {video: count for video, count in counted.items() if not isinstance(count, Failure)}
@@ -326,7 +325,7 @@ def _segments(context: Context, group: Group, step: str, needs_gpu: Callable[[St
         for start in range(0, group.frames[plan.video], segment):
             stop = min(start + segment, group.frames[plan.video])
             arguments = (plan, step, names, start, stop, chunk_frames, limits)
-            call = video_call(plan, names[-1], start, work.run_segment, arguments)
+            call = video_call(plan, names, start, work.run_segment, arguments)
             calls[any(needs_gpu(stage) for stage in stages)].append(call)
     done = _each(context, calls[True], Resources(gpus=1)) | _each(context, calls[False], Resources(cpus=1))
     for plan in group.lacking(step):
@@ -339,13 +338,17 @@ _STEP_WORK = {"track": work.run_track, "publish": work.run_publish}
 
 def _step(context: Context, group: Group, step: str, plans: Sequence[VideoPlan]) -> Group:
     """Run a CPU step of whole videos."""
-    limits, stage = step_limits(context.settings, step), STEPS[step][-1]
-    arguments = (context.engine.chunk_frames, limits)
-    calls = [video_call(plan, stage.name, 0, _STEP_WORK[step], (plan, *arguments)) for plan in plans]
-    results = _each(context, calls, stage.resources)
+    arguments = (context.engine.chunk_frames, step_limits(context.settings, step))
+    calls = [video_call(plan, _own(plan, step), 0, _STEP_WORK[step], (plan, *arguments)) for plan in plans]
+    results = _each(context, calls, Resources(cpus=1))
     for plan in plans:
         context.progress.finished(plan.video, [stage.name for stage in STEPS[step]])
     return _after(context, group, results)
+
+
+def _own(plan: VideoPlan, step: str) -> list[str]:
+    """Names of the stages of a step that a video goes through."""
+    return [stage.name for stage in STEPS[step] if stage in plan.stages]
 
 
 def _each(context: Context, calls: Sequence[Call], resources: Resources) -> dict[str, Any]:

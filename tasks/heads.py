@@ -50,20 +50,20 @@ def with_weights(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Par
     Raises: HeadsError where a file is needed and not there, or is for a network that takes none.
     """
     used = _uses(params)
-    needed = [role for role in HEADS if used[role]]
+    needed = [kind for kind in HEADS if used[kind]]
     if needed and _param(params, "poses", "sha256"):
         raise HeadsError(
             f"{_why(params, needed[0])} looks at features of people's pictures, and poses that are given from a file have none: "
             "leave --detections out, or give boxes only"
         )
-    for role in needed:
-        if role not in digests:
+    for kind in needed:
+        if kind not in digests:
             raise HeadsError(
-                f"{_why(params, role)} needs a trained {role} head, and none is embedded: give one by {option(role)} FILE; {_HOW}"
+                f"{_why(params, kind)} needs a trained {kind} head, and none is embedded: give one by {option(kind)} FILE; {_HOW}"
             )
-    for network_role in _STAGES:
-        if used[network_role]:
-            _check_network(params, network_role, is_given=network_role in digests)
+    for role in _STAGES:
+        if used[role]:
+            _check_network(params, role, is_given=role in digests)
     values: dict[_Place, str | None] = {place: None for places in _PLACES.values() for place in places}
     for role, digest in digests.items():
         values |= dict.fromkeys(used[role], digest)

@@ -12,7 +12,7 @@ import pytest
 from storage.bodies import machine_body
 from storage.sources import Source, content_digest
 from storage.store import Store, StoreError
-from tasks import shots, track
+from tasks import paths, publish, refine, shots, track
 from tasks.execute import run_frames, run_in_order, run_index, run_whole
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
@@ -44,11 +44,13 @@ def run_all(plan: VideoPlan, *, chunk_frames: int = 128, threads: int = 2) -> di
         computed[stage] += frames
 
     stop = run_index(plan, report)
-    run_frames(plan, STEPS["networks"], 0, stop, chunk_frames=chunk_frames, threads=threads, report=report)
+    networks = [stage for stage in STEPS["networks"] if stage in plan.stages]
+    run_frames(plan, networks, 0, stop, chunk_frames=chunk_frames, threads=threads, report=report)
     if shots.STAGE in plan.stages:
         run_whole(plan, shots.STAGE, report=report)
     run_in_order(plan, track.STAGE, chunk_frames=chunk_frames, report=report)
-    run_frames(plan, STEPS["publish"], 0, stop, chunk_frames=chunk_frames, threads=1, report=report)
+    for stage in (one for one in (paths.STAGE, refine.STAGE, publish.STAGE) if one in plan.stages):
+        run_frames(plan, [stage], 0, stop, chunk_frames=chunk_frames, threads=threads, report=report)
     return computed
 
 
