@@ -26,7 +26,7 @@ def path_by_recursion(similarities, t: int, person: int, direction: int, tau: in
     row = between[person] if direction < 0 else between[:, person]
     if not len(row) or max(row) <= 0:
         return []
-    best = [other for other in range(len(row)) if row[other] == max(row)][0]
+    best = next(other for other in range(len(row)) if row[other] == max(row))
     return [(there, best), *path_by_recursion(similarities, there, best, direction, tau - 1)]
 
 
