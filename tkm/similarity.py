@@ -1,18 +1,22 @@
-"""How alike two people of two frames are, from boxes and poses alone.
+"""How alike two people of two frames are: from boxes and poses alone, or as trained classifiers see them (Eq. 5).
 
-Shape legend: P people of one frame, Q of the other, K keypoints.
+Shape legend: P people of the later frame, Q of the earlier, K keypoints, D channels of a feature.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from tkm.skeleton import COCO_17
-from tkm.types import Float, PoseSet
+from tkm.types import Bool, Float, PoseSet
 
-Measure = Literal["iou", "oks"]
+if TYPE_CHECKING:
+    from tkm.networks.matching import Classifiers
+
+Measure = Literal["iou", "oks", "tbm", "tkm"]
+LEARNED: tuple[Measure, ...] = ("tbm", "tkm")  # what needs features and classifiers
 
 
 def box_area(box_xyxy_px: Float) -> Float:
@@ -62,20 +66,97 @@ def oks(a_xy_px: Float, b_xy_px: Float, a_area_px2: Float, b_area_px2: Float, si
     return np.where(scale_px2 > 0, similarity, 0).astype(np.float32)
 
 
-def pose_similarity(
-    measure: Measure, a: PoseSet, b: PoseSet, iou_gate: float = 0.1, sigmas: Float = COCO_17.oks_sigmas
+def keypoint_similarity(
+    classifiers: Classifiers, later: Float, earlier: Float, is_near: Bool, confidence: Float | None = None
 ) -> Float:
-    """Similarity of every person of a with every person of b: measure x I(IOU >= iou_gate), (P, Q) float32.
+    """Eq. 5: the sum over keypoints of G_k(f of the later frame, f of the earlier), times the indicator; (P, Q) float32.
+
+    Computed for the pairs that the indicator lets pass and for no other, in float32, in shapes that depend on these two frames
+    alone: what else a video holds changes no bit. TBM is the same with one keypoint, the whole body.
+
+    Args:
+        classifiers: for K keypoints and D channels, in float32.
+        later: (P, K, D) float32 features of the later frame's people.
+        earlier: (Q, K, D) float32, of the earlier's.
+        is_near: (P, Q) bool, the indicator I(IOU >= gate).
+        confidence: (P, Q, K) float32, weights of a pair's keypoints, at least 0; None, as in the paper, for 1 each.
+    Raises: ValueError where the features' keypoints are not the classifiers'.
+    """
+    import torch  # see tkm.networks.runtime for why here
+
+    similarity = np.zeros(is_near.shape, np.float32)
+    p, q = np.nonzero(is_near)
+    if not len(p):
+        return similarity
+    with torch.inference_mode():
+        device = classifiers.first.weight.device
+        later_part = classifiers.later_part(torch.from_numpy(later).to(device))
+        earlier_part = classifiers.earlier_part(torch.from_numpy(earlier).to(device))
+        same = classifiers.pairs(later_part[torch.from_numpy(p)], earlier_part[torch.from_numpy(q)]).cpu().numpy()
+    similarity[p, q] = (same if confidence is None else same * confidence[p, q]).sum(axis=1)
+    return similarity
+
+
+def joint_confidence(a_score: Float, b_score: Float) -> Float:
+    """Weights (P, Q, K) float32 of the keypoints of every pair, by both keypoints' scores, (P, K) and (Q, K); mean 1 a pair.
+
+    The product of both scores, 0 where a keypoint is not given; all 0 where no keypoint has a score on both sides.
+    """
+    product = np.nan_to_num(a_score[:, None].astype(np.float64) * b_score[None, :])
+    mean = product.mean(axis=2, keepdims=True)
+    weights: Float = np.divide(product, mean, out=np.zeros_like(product), where=mean > 0).astype(np.float32)
+    return weights
+
+
+def pose_similarity(
+    measure: Measure,
+    later: PoseSet,
+    earlier: PoseSet,
+    iou_gate: float = 0.1,
+    sigmas: Float = COCO_17.oks_sigmas,
+    *,
+    later_feature: Float | None = None,
+    earlier_feature: Float | None = None,
+    classifiers: Classifiers | None = None,
+    by_confidence: bool = False,
+) -> Float:
+    """Similarity of every person of a frame with every person of an earlier one: measure x I(IOU >= iou_gate), (P, Q) float32.
 
     Eq. 5's indicator, applied to every measure (choices 4 and 5 of docs/method.md): 0 says that two people must not be matched.
 
-    Raises: ValueError for an unknown measure.
+    Args:
+        measure: iou of boxes and oks of poses know no order; tkm and tbm do, and are learned.
+        later: P people of the later frame.
+        earlier: Q people of the earlier one.
+        iou_gate: people whose boxes overlap less have similarity 0.
+        sigmas: (K,) float32, of the poses' skeleton, for oks.
+        later_feature: for tkm (P, K, D) float32, F at the cells of the poses' keypoints; for tbm (P, 1, D), the bodies' vectors.
+        earlier_feature: (Q, K, D) or (Q, 1, D) float32 likewise.
+        classifiers: trained ones, for tkm G_k and for tbm the body's; in float32.
+        by_confidence: for tkm, weigh each keypoint by `joint_confidence`; off in the paper's configuration.
+    Raises: ValueError for an unknown measure, a learned one without features and classifiers, or features of other people.
     """
-    overlap = iou(a.box_xyxy_px, b.box_xyxy_px)
+    overlap = iou(later.box_xyxy_px, earlier.box_xyxy_px)
+    is_near: Bool = overlap >= iou_gate
     if measure == "iou":
         similarity = overlap
     elif measure == "oks":
-        similarity = oks(a.xy_px, b.xy_px, box_area(a.box_xyxy_px), box_area(b.box_xyxy_px), sigmas)
+        areas = box_area(later.box_xyxy_px), box_area(earlier.box_xyxy_px)
+        similarity = oks(later.xy_px, earlier.xy_px, *areas, sigmas)
+    elif measure in LEARNED:
+        if later_feature is None or earlier_feature is None or classifiers is None:
+            raise ValueError(f"measure {measure!r} needs features of both frames' people, and trained classifiers")
+        check_feature(later, later_feature)
+        check_feature(earlier, earlier_feature)
+        confidence = joint_confidence(later.score, earlier.score) if by_confidence and measure == "tkm" else None
+        similarity = keypoint_similarity(classifiers, later_feature, earlier_feature, is_near, confidence)
     else:
-        raise ValueError(f"measure must be 'iou' or 'oks', not {measure!r}")
-    return np.where(overlap >= iou_gate, similarity, np.float32(0))
+        raise ValueError(f"measure must be 'iou', 'oks', 'tbm' or 'tkm', not {measure!r}")
+    return np.where(is_near, similarity, np.float32(0))
+
+
+def check_feature(poses: PoseSet, feature: Float) -> None:
+    """Raise ValueError unless features are (P, K, D) float32, a row a pose; K is 1 for whole bodies."""
+    P = len(poses)
+    if feature.ndim != 3 or len(feature) != P or feature.dtype != np.float32:
+        raise ValueError(f"features must be ({P}, K, D) float32, one row a pose, not {feature.shape} {feature.dtype}")

@@ -96,25 +96,31 @@ def forward(
     """Run (N, H, W, 3) uint8 pixels through a network in passes of one fixed shape, N >= 1.
 
     On the device, `prepare` makes the network's input of a pass, in channels-last memory, and `finish` a tuple of (rows, ...)
-    tensors of its output. Those of all passes are joined, padding removed, and returned on the CPU, or on the device where they
-    are. On CUDA the network computes in float16 where PyTorch holds that to be safe (autocast); what it answers in float16 is
-    returned in float32.
+    tensors of its output. Those of all passes come back joined, as `in_passes` says.
+    """
+    return in_passes((pixels,), lambda part: finish(network(prepare(part[0]))), stay_on_device=stay_on_device)
+
+
+def in_passes(
+    rows: tuple[Tensor, ...], work: Callable[[tuple[Tensor, ...]], Output], *, stay_on_device: bool = False
+) -> Output:
+    """Work on tensors of N >= 1 rows each, in passes of one fixed shape on the device; N rows, on the CPU or left there.
+
+    The last pass is filled up with zeros: what a row becomes depends on no other. On CUDA networks compute in float16 where PyTorch
+    holds that to be safe (autocast); what comes out in float16 is returned in float32.
     """
     import torch
 
-    kind = device().type
+    kind, N = device().type, len(rows[0])
     step = ROWS[kind]
     parts = []
-    with torch.inference_mode():
-        for start in range(0, len(pixels), step):
-            part = pixels[start : start + step].to(device())
-            if len(part) < step:
-                part = torch.cat([part, part.new_zeros((step - len(part), *part.shape[1:]))])
-            prepared = prepare(part)
-            with torch.autocast(kind, torch.float16, enabled=kind == "cuda"):
-                output = network(prepared)
-            parts.append(finish(output))
-        joined = [torch.cat(fields)[: len(pixels)] for fields in zip(*parts, strict=True)]
+    with torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=kind == "cuda"):
+        for start in range(0, N, step):
+            part = tuple(tensor[start : start + step].to(device()) for tensor in rows)
+            if lacking := step - len(part[0]):
+                part = tuple(torch.cat([one, one.new_zeros((lacking, *one.shape[1:]))]) for one in part)
+            parts.append(work(part))
+        joined = [torch.cat(fields)[:N] for fields in zip(*parts, strict=True)]
         joined = [field.float() if field.dtype == torch.float16 else field for field in joined]
         if not stay_on_device:
             joined = [field.cpu() for field in joined]

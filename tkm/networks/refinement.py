@@ -1,0 +1,61 @@
+"""Keypoint refinement (paper section 3.3): feature maps H, and the scalars that Eq. 6 needs of them.
+
+Shape legend: N crops, K keypoints, C channels of H, h x w cells of the heatmaps.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tkm.networks.matching import deconvolution, doublings
+
+
+class RefinementModule(nn.Module):
+    """Backbone features to H at the heatmaps' resolution, by the keypoint prediction module's structure: three deconvolutions.
+
+    H is what comes out of the last one's batch norm and ReLU (choice 8 of docs/method.md). On a ResNet all three double the
+    resolution, from stride 32 to 4. An HRNet's own keypoint head has none, being at stride 4 already, which would leave the
+    refinement nothing but a 1x1 convolution of frozen features: there the three have stride 1 and keep the resolution.
+    """
+
+    def __init__(self, in_channels: int, backbone_stride: int, heatmap_stride: int = 4, channels: int = 256) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for i, doubles in enumerate(doublings(backbone_stride, heatmap_stride, layers=3)):
+            layers += deconvolution(in_channels if i == 0 else channels, channels, doubles=doubles)
+        self.deconvolutions = nn.Sequential(*layers)
+
+    def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """H (N, C, h, w) of backbone features, of which it takes the first: (N, in_channels, rows, columns)."""
+        H: Tensor = self.deconvolutions(features[0])
+        return H
+
+
+class Refinement(nn.Module):
+    """The keypoint refinement head: `module`, backbone features to H, and `response`, the 1x1 convolution to K channels.
+
+    The convolution is linear, so Eq. 6 on H followed by it is the same sum over the scalars w_k . H, plus its bias (choice 8 of
+    docs/method.md; `tkm.refinement` sums them).
+    """
+
+    def __init__(self, module: nn.Module, keypoints: int, channels: int = 256) -> None:
+        super().__init__()
+        self.module = module
+        self.response = nn.Conv2d(channels, keypoints, 1)
+
+    @property
+    def bias(self) -> Tensor:
+        """(K,), what the response has beside the scalars."""
+        bias = self.response.bias
+        assert bias is not None
+        return bias
+
+    def features(self, features: tuple[Tensor, ...]) -> Tensor:
+        """H (N, C, h, w) of backbone features."""
+        H: Tensor = self.module(features)
+        return H
+
+    def scalars(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The response without its bias, a = w_k . H (N, K, h, w), of backbone features."""
+        return functional.conv2d(self.features(features), self.response.weight)
