@@ -106,8 +106,8 @@ def in_passes(
 ) -> Output:
     """Work on tensors of N >= 1 rows each, in passes of one fixed shape on the device; N rows, on the CPU or left there.
 
-    The last pass is filled up with zeros: what a row becomes depends on no other. On CUDA networks compute in float16 where PyTorch
-    holds that to be safe (autocast); what comes out in float16 is returned in float32.
+    The last pass is filled up with zeros: what a row becomes depends on no other. On CUDA networks compute in float16 where
+    PyTorch holds that to be safe (autocast); what comes out in float16 is returned in float32.
     """
     import torch
 
