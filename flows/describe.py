@@ -54,7 +54,8 @@ def stage_table() -> str:
 
 
 def _setting(option: str, field: Any) -> str:
-    default = "" if field.default is None else f" [dim]default: {field.default}[/]"
+    is_told = field.default is None or field.default_factory is not None  # the latter by the description
+    default = "" if is_told else f" [dim]default: {field.default}[/]"
     return f"  {option}  {escape(field.description)}{default}"
 
 

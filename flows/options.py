@@ -49,7 +49,9 @@ def _parameter_options() -> Iterable[tuple[str, str, inspect.Parameter]]:
 
 def _option(variable: str, flag: str, field: Any, panel: str, metavar: str | None = None) -> inspect.Parameter:
     is_flag = field.annotation is bool
-    default = "" if field.default is None or is_flag else f" (default {field.default})"
+    # A default that depends on other settings is told by the description.
+    is_told = field.default is None or field.default_factory is not None or is_flag
+    default = "" if is_told else f" (default {field.default})"
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if is_flag else flag,
         help=f"{field.description}{default}",
