@@ -150,9 +150,7 @@ def run_in_order(plan: VideoPlan, stage: Stage, *, chunk_frames: int, report: Re
     sources = _sources(plan, [stage])
     input_params = _input_params(plan, stage)
     pieces = missing_pieces([stage], {stage.name: artifact.chunks()}, 0, len(line.frames), chunk_frames)
-    if pieces and stage.weights(plan.params):
-        _bring_weights(plan, [stage])
-        runtime.prepare_thread()
+    _bring_weights(plan, [stage] if pieces else [])
     state, reached = None, 0
     for piece in pieces:
         began = time.perf_counter()

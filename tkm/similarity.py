@@ -69,22 +69,22 @@ def oks(a_xy_px: Float, b_xy_px: Float, a_area_px2: Float, b_area_px2: Float, si
 def keypoint_similarity(
     classifiers: Classifiers, later: Float, earlier: Float, is_near: Bool, confidence: Float | None = None
 ) -> Float:
-    """Eq. 5: the sum over keypoints of G_k(f of the later frame, f of the earlier), times the indicator; (P, Q) float32.
+    """Eq. 5: the sum over keypoints of G_k(f of the later frame, f of the earlier), times the indicator; (P, Q), later's type.
 
-    Computed for the pairs that the indicator lets pass and for no other, in float32, in shapes that depend on these two frames
-    alone: what else a video holds changes no bit. TBM is the same with one keypoint, the whole body.
+    Computed for the pairs that the indicator lets pass and for no other, in shapes that depend on these two frames alone: what
+    else a video holds changes no bit. TBM is the same with one keypoint, the whole body.
 
     Args:
-        classifiers: for K keypoints and D channels, in float32.
-        later: (P, K, D) float32 features of the later frame's people.
-        earlier: (Q, K, D) float32, of the earlier's.
+        classifiers: for K keypoints and D channels, of the features' type.
+        later: (P, K, D) float32 or float64, features of the later frame's people.
+        earlier: (Q, K, D) likewise, of the earlier's.
         is_near: (P, Q) bool, the indicator I(IOU >= gate).
         confidence: (P, Q, K) float32, weights of a pair's keypoints, at least 0; None, as in the paper, for 1 each.
     Raises: ValueError where the features' keypoints are not the classifiers'.
     """
     import torch  # see tkm.networks.runtime for why here
 
-    similarity = np.zeros(is_near.shape, np.float32)
+    similarity = np.zeros(is_near.shape, later.dtype)
     p, q = np.nonzero(is_near)
     if not len(p):
         return similarity

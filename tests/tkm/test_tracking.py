@@ -3,8 +3,10 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from tests.builders import crowd, standing
+from tkm.networks.matching import Classifiers
 from tkm.similarity import pose_similarity
 from tkm.tracking import TrackerState, match, track
 
@@ -182,3 +184,73 @@ def test_a_state_with_ids_it_has_not_given_is_refused():
         dataclasses.replace(state, next_track_id=0)
     with pytest.raises(ValueError, match="track_id"):
         dataclasses.replace(state, track_id=np.empty(0, np.int64))
+
+
+def recognisers(keypoints: int, people: int) -> Classifiers:
+    """Classifiers that say "the same" of two features where, and only where, both are the unit vector of one person."""
+    classifiers = Classifiers(keypoints, people, hidden=people)
+    unit = torch.eye(people).expand(keypoints, people, people)
+    with torch.no_grad():
+        classifiers.first.weight.copy_(torch.cat([unit, unit], dim=2))
+        classifiers.first.bias.fill_(-1)
+        classifiers.second.weight.copy_(unit)
+        classifiers.second.bias.zero_()
+        classifiers.third.weight.copy_(torch.tensor([[0.0], [20.0]]).expand(keypoints, 2, people))
+        classifiers.third.bias.copy_(torch.tensor([0.0, -10.0]).expand(keypoints, 2))
+    return classifiers
+
+
+@pytest.mark.parametrize(("measure", "keypoints"), [("tkm", 17), ("tbm", 1)])
+def test_people_who_change_places_keep_their_ids_by_what_they_look_like(measure, keypoints):
+    poses = standing([0, 0, 1, 1], [(100, 100), (130, 100), (131, 100), (101, 100)], score=[0.9, 0.8, 0.9, 0.8])
+    looks = np.eye(2, dtype=np.float32)[[0, 1, 0, 1], None].repeat(keypoints, axis=1)
+    learned = {"feature": looks, "classifiers": recognisers(keypoints, 2)}
+    assert track(poses, np.arange(2), TrackerState.start(17), "iou")[0].tolist() == [0, 1, 1, 0]
+    assert track(poses, np.arange(2), TrackerState.start(17), measure, **learned)[0].tolist() == [0, 1, 0, 1]
+    # People whose boxes do not overlap are not matched, whatever they look like.
+    apart = standing([0, 1], [(100, 100), (165, 100)])
+    learned["feature"] = looks[:1].repeat(2, axis=0)
+    assert track(apart, np.arange(2), TrackerState.start(17), measure, **learned)[0].tolist() == [0, 1]
+
+
+def test_tracking_by_features_in_chunks_is_tracking_at_once_whatever_the_order_of_rows():
+    torch.manual_seed(0)
+    classifiers = Classifiers(17, 8, 8)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        poses, frames = crowd(seed, frames=30, size_px=150), np.arange(30)
+        feature = rng.normal(size=(len(poses), 17, 8)).astype(np.float32)
+        whole, end = track(poses, frames, TrackerState.start(17), "tkm", feature=feature, classifiers=classifiers)
+        assert not np.array_equal(whole, track(poses, frames, TrackerState.start(17), "iou")[0])
+        state, parts = TrackerState.start(17), []
+        for chunk in np.split(frames, np.sort(rng.integers(0, 31, 6))):
+            mine = np.isin(poses.frame, chunk)
+            ids, state = track(poses.take(mine), chunk, state, "tkm", feature=feature[mine], classifiers=classifiers)
+            parts.append(ids)
+        assert np.array_equal(np.concatenate(parts), whole)
+        assert np.array_equal(state.feature, end.feature)
+        assert state.feature.shape == (len(state.poses), 17, 8)
+        order = rng.permutation(len(poses))
+        shuffled, _ = track(
+            poses.take(order), frames, TrackerState.start(17), "tkm", feature=feature[order], classifiers=classifiers
+        )
+        assert np.array_equal(shuffled, whole[order])
+
+
+def test_a_learned_measure_without_features_and_features_without_one_are_refused():
+    poses, frames, start = standing([0], [(100, 100)]), np.array([0]), TrackerState.start(17)
+    feature, classifiers = np.zeros((1, 17, 8), np.float32), Classifiers(17, 8, 8)
+    for given in ({}, {"feature": feature}, {"classifiers": classifiers}):
+        with pytest.raises(ValueError, match="measure 'tkm'"):
+            track(poses, frames, start, "tkm", **given)
+    with pytest.raises(ValueError, match="measure 'iou'"):
+        track(poses, frames, start, "iou", feature=feature, classifiers=classifiers)
+    with pytest.raises(ValueError, match=r"features must be \(1, K, D\)"):
+        track(poses, frames, start, "tkm", feature=feature.repeat(2, axis=0), classifiers=classifiers)
+
+
+def test_a_state_whose_features_are_not_its_peoples_is_refused():
+    _, state = track(standing([0], [(100, 100)]), np.array([0]), TrackerState.start(17))
+    assert state.feature is None
+    with pytest.raises(ValueError, match="features"):
+        dataclasses.replace(state, feature=np.zeros((2, 17, 8), np.float32))

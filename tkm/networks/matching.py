@@ -20,7 +20,7 @@ class BasicBlock(nn.Sequential):
         layers: list[nn.Module] = []
         for i in range(3):
             convolution = nn.Conv2d(in_channels if i == 0 else channels, channels, 3, padding=1, bias=False)
-            layers += [convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+            layers += [_started(convolution), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
         super().__init__(*layers, *deconvolution(channels, channels, doubles=doubles))
 
 
@@ -28,7 +28,14 @@ def deconvolution(in_channels: int, channels: int, *, doubles: bool) -> tuple[nn
     """A deconvolution, batch norm and ReLU: 4x4 at stride 2, or, where the resolution is to stay, 3x3 at stride 1."""
     size, stride = (4, 2) if doubles else (3, 1)
     layer = nn.ConvTranspose2d(in_channels, channels, size, stride, padding=1, bias=False)
-    return layer, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+    return _started(layer), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+
+
+def _started(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+    """The layer with He's initial weights (arXiv 1502.01852): sixteen layers keep the scale before batch norm knows any."""
+    inputs = layer.in_channels * math.prod(layer.kernel_size) / math.prod(layer.stride)  # that one output cell sees
+    nn.init.normal_(layer.weight, std=math.sqrt(2 / inputs))
+    return layer
 
 
 def doublings(backbone_stride: int, heatmap_stride: int, layers: int) -> list[bool]:
