@@ -16,7 +16,7 @@ from storage.video import decode
 from tasks import detect, estimate
 from tasks.execute import timeline
 from tasks.plan import VideoPlan
-from tkm.geometry import cut_crops, letterbox, square_crops
+from tkm.geometry import crops_around, cut_crops, letterbox
 from tkm.networks import runtime
 from tkm.networks.movenet import movenet_thunder
 from tkm.networks.nanodet import nanodet
@@ -36,7 +36,7 @@ def network_rows(plan: VideoPlan) -> tuple[list[Pixels], list[Pixels]]:
         canvases.append(letterbox(image)[0])
         boxes = detections.box_xyxy_px[detections.frame == number]
         if len(boxes):
-            cut = cut_crops(image, square_crops(boxes, params.crop_scale), boxes, grey_margin=params.grey_margin)
+            cut = cut_crops(image, crops_around(boxes, scale=params.crop_scale), boxes, grey_margin=params.grey_margin)
             crops.extend(cut)
     return canvases, crops
 

@@ -17,7 +17,7 @@ from tkm.datasets.columns import Double
 from tkm.datasets.files import parse_json
 from tkm.datasets.posetrack18 import read
 from tkm.datasets.sequence import Sequence
-from tkm.geometry import cut_crops, square_crops
+from tkm.geometry import crops_around, cut_crops
 from tkm.skeleton import COCO_17, POSETRACK_15, convert
 
 HIT = 0.5
@@ -40,8 +40,8 @@ def movenet_poses(sequence: Sequence, folder: Path) -> tuple[Double, Double]:
         if picture is None:
             raise FileNotFoundError(folder / frame_name)
         image = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
-        crops = square_crops(boxes, CROP_SCALE)
-        pixels = cut_crops(image, crops, boxes, size_px=INPUT_SIZE_PX, grey_margin=GREY_MARGIN)
+        crops = crops_around(boxes, scale=CROP_SCALE)
+        pixels = cut_crops(image, crops, boxes, size_px=(INPUT_SIZE_PX, INPUT_SIZE_PX), grey_margin=GREY_MARGIN)
         pose = runtime.forward(
             network,
             torch.from_numpy(pixels),

@@ -11,11 +11,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flows.settings import SettingsError, sentence
+from flows.settings import SettingsError, own_parameters, sentence
 from storage import runs, tables
 from storage.sources import InputError, Source
 from storage.store import Store
+from tasks import given, index
 from tasks.given import GivenParams
+from tasks.heads import HeadsError, Role, unused, with_other_weights
 from tasks.pipeline import PIPELINE
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Params, Stage
@@ -55,7 +57,14 @@ class Wanted:
         return earlier.content_sha256 if earlier else str(self.given[source.uri]["poses"].sha256)
 
 
-def wanted_again(store: Store, run: str | None, stage: str, changes: Iterable[str], videos: Collection[str]) -> Wanted:
+def wanted_again(
+    store: Store,
+    run: str | None,
+    stage: str,
+    changes: Iterable[str],
+    videos: Collection[str],
+    weights: Mapping[Role, str] | None = None,
+) -> Wanted:
     """The videos of an earlier run, or where none is given all published ones, with the parameters they had, some changed.
 
     Args:
@@ -64,24 +73,36 @@ def wanted_again(store: Store, run: str | None, stage: str, changes: Iterable[st
         stage: the stage to run again.
         changes: `name=value` for a parameter of that stage, `later.name=value` for one of a stage that rests on it.
         videos: ids, names, or globs of either; none means all.
+        weights: digests, by role, of weights files that take the place of those that the videos had.
 
     Raises SettingsError for a change that cannot be made, InputError where there are no such videos.
     """
-    changed = _changes(stage, changes)
+    changed, digests = _changes(stage, changes), weights or {}
     planned = _planned(store, run)
     rows = {video: planned[video] for video in _chosen(planned, videos)}
     if not rows:
         what = store.root if run is None else f"run {run} of {store.root}"
         raise InputError(f"{what} holds no videos to run again; annotate them first")
     _refuse_shots_without_pictures(rows, changed)
-    sources = {video: Source(next(iter(own.values()))["uri"], next(iter(own.values()))["kind"]) for video, own in rows.items()}
-    return Wanted(
-        tuple(sources.values()),
-        {
-            source.uri: Earlier(next(iter(rows[video].values()))["content_sha256"], _params(rows[video], changed))
-            for video, source in sources.items()
-        },
-    )
+    firsts = {video: next(iter(own.values())) for video, own in rows.items()}
+    sources = {video: Source(first["uri"], first["kind"]) for video, first in firsts.items()}
+    earlier = {
+        source.uri: Earlier(firsts[video]["content_sha256"], _params_again(stage, rows[video], changed, digests))
+        for video, source in sources.items()
+    }
+    notes = {note: None for one in earlier.values() for note in unused(one.params, digests)}
+    return Wanted(tuple(sources.values()), earlier, notes=tuple(notes))
+
+
+def distinct_params(wanted: Wanted) -> list[Mapping[str, Params]]:
+    """The different parameters of the videos that are run again, but for what sampling and given rows make different."""
+    of_video = {index.STAGE.name, given.BOXES.name, given.POSES.name}
+    found = {}
+    for earlier in wanted.earlier.values():
+        has_given = tuple(earlier.params[stage].sha256 is None for stage in (given.BOXES.name, given.POSES.name))  # type: ignore[attr-defined]
+        shared = tuple(params.model_dump_json() for stage, params in earlier.params.items() if stage not in of_video)
+        found[has_given, shared] = earlier.params
+    return list(found.values())
 
 
 def _refuse_shots_without_pictures(rows: Mapping[str, Mapping[str, Mapping[str, Any]]], changes: _Changes) -> None:
@@ -174,6 +195,9 @@ def _changes(stage: str, changes: Iterable[str]) -> _Changes:
             raise SettingsError(f"--set {change}: --stage {stage} runs only {others} again; choose the --stage it belongs to")
         found.setdefault(section, {})[parameter] = value.strip()
     for section, values in found.items():
+        own = own_parameters(_stage(section))
+        for parameter in values.keys() & _stage(section).Params.model_fields.keys() - own.keys():
+            raise SettingsError(f"--set {section}.{parameter}: this is the digest of a file; give the file by its own option")
         _validated(_stage(section), values)  # said once, not once a video
     return found
 
@@ -182,6 +206,25 @@ def _params(rows: Mapping[str, Mapping[str, Any]], changes: _Changes) -> dict[st
     """A video's parameters of all stages; of those that it did not go through, the defaults."""
     recorded = {stage.name: json.loads(rows[stage.name]["params"]) if stage.name in rows else {} for stage in PIPELINE}
     return {stage.name: _validated(stage, recorded[stage.name] | changes.get(stage.name, {})) for stage in PIPELINE}
+
+
+def _params_again(
+    stage: str, rows: Mapping[str, Mapping[str, Any]], changes: _Changes, digests: Mapping[Role, str]
+) -> dict[str, Params]:
+    """A video's parameters under changes and other weights. SettingsError where those reach stages that are not run again."""
+    before = _params(rows, {})
+    try:
+        after = with_other_weights(before, _params(rows, changes), digests)
+    except HeadsError as error:
+        raise SettingsError(str(error)) from error
+    again = dependents(stage)
+    for one in PIPELINE:
+        # A stage that the run had not is merely missing.
+        if one.name in rows and one.name not in again and one.is_active(after) and before[one.name] != after[one.name]:
+            raise SettingsError(
+                f"--stage {stage} does not run {one.name} again, which would use other weights now: choose --stage {one.name}"
+            )
+    return after
 
 
 def _stage(name: str) -> Stage:

@@ -1,6 +1,6 @@
 """annotate: from videos to tables. The DAG, a group of videos at a time:
 
-    index -> networks (detect, estimate, suppress in one pass) -> track (shots, track) -> publish
+    index -> networks (detect, estimate, suppress, embed in one pass) -> track (shots, track, paths) -> refine -> publish
 
 A Prefect task is a step of a group; inside it each video is a Dask future on a worker that offers the step's resources.
 Groups overlap: while one is tracked, the networks work on the next. What is done is asked of the store alone.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -32,6 +32,7 @@ from flows.errors import ClusterLostError, TooManyFailuresError, unless
 from flows.groups import Group, make_groups, read_digests, with_missing, write_digests
 from flows.progress import Progress
 from flows.settings import Engine, load_settings, refuse_secrets, stage_params, step_limits, use_s3
+from flows.weights import check_again, chosen_params, kept_weights
 from storage import runs, tables
 from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure
@@ -41,7 +42,7 @@ from tasks import index
 from tasks.merge import merge, merge_failures
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
-from tasks.stage import Params, Resources
+from tasks.stage import Params, Resources, Stage
 
 _SEGMENT_CHUNKS = 16  # a long video's networks pass is cut into futures of this many chunks, which workers share
 
@@ -108,7 +109,8 @@ def annotate(
     files = {name: address for name, address in (("detections", detections), ("images", images)) if address}
     facts = {"input": input, "settings": recorded, **files}
     wanted = wanted_videos(store, input, detections, images, chosen)
-    return _run(store, wanted, chosen, facts, quiet)
+    params, notes = chosen_params(store, wanted, chosen)
+    return _run(store, replace(wanted, notes=(*wanted.notes, *notes)), chosen, params, facts, quiet)
 
 
 @flow(name="rerun", task_runner=_RUNNER, validate_parameters=False)
@@ -123,21 +125,31 @@ def rerun(
 ) -> Summary:
     """Run a stage of an earlier run, or of all that is published (None), and what rests on it, again, as a run of its own.
 
-    With `changes` to its parameters, `name=value`, what the store holds under the changed ones is not computed again;
-    without any, all of it is computed anew. `videos` are ids, names or globs of either; none means all of that run. The
+    With `changes` to its parameters, `name=value`, or other weights, what the store holds under the changed ones is not computed
+    again; without any, all of it is computed anew. `videos` are ids, names or globs of either; none means all of that run. The
     videos themselves are needed only where pixels are looked at again. `settings` maps sections to values as for
-    `annotate`; of stages, only their limits are taken from there.
+    `annotate`; of stages, only their limits are taken from there. Weights that are not given are those that the videos had.
     """
     refuse_secrets(settings or {})
     store, chosen = Store(output), load_settings(settings or {})
     use_s3(chosen)
-    wanted = wanted_again(store, run, stage, changes, videos)
-    facts = {"rerun": run, "stage": stage, "set": list(changes), "videos": list(videos)}
-    return _run(store, wanted, chosen, facts, quiet, anew=() if changes else dependents(stage))
+    files = chosen.weights.files()
+    wanted = wanted_again(store, run, stage, changes, videos, kept_weights(store, chosen))
+    is_changed = bool(changes or files)
+    if is_changed:
+        check_again(store, wanted, chosen)
+    facts = {"rerun": run, "stage": stage, "set": list(changes), "weights": files, "videos": list(videos)}
+    return _run(store, wanted, chosen, stage_params(chosen), facts, quiet, anew=() if is_changed else dependents(stage))
 
 
 def _run(
-    store: Store, wanted: Wanted, chosen: Any, facts: Mapping[str, Any], quiet: bool, anew: Collection[str] = ()
+    store: Store,
+    wanted: Wanted,
+    chosen: Any,
+    params: Mapping[str, Params],
+    facts: Mapping[str, Any],
+    quiet: bool,
+    anew: Collection[str] = (),
 ) -> Summary:
     """Take the videos through all stages; artifacts of the stages named by `anew` are withdrawn first."""
     began = time.perf_counter()
@@ -153,7 +165,7 @@ def _run(
             reopen(store, wanted, anew)
         videos = [source.video_id for source in wanted.sources]
         with Progress(client, videos, quiet=quiet) as progress:
-            context = Context(client, store, run, chosen, stage_params(chosen), wanted, progress)
+            context = Context(client, store, run, chosen, params, wanted, progress)
             try:
                 finished = _finish(context, make_groups(wanted.sources))
             except Exception as error:
@@ -180,7 +192,8 @@ def _finish(context: Context, groups: Sequence[Group]) -> list[Group]:
         indexed = _submit(index_group, group.name, context, group)
         annotated = _submit(networks_group, group.name, context, indexed)
         tracked = _submit(track_group, group.name, context, annotated)
-        chains.append((indexed, annotated, tracked, _submit(publish_group, group.name, context, tracked)))
+        refined = _submit(refine_group, group.name, context, tracked)
+        chains.append((indexed, annotated, tracked, refined, _submit(publish_group, group.name, context, refined)))
     finished, troubles = [], []
     for chain in chains:
         try:
@@ -249,8 +262,7 @@ def index_group(context: Context, group: Group) -> Group:
     group = _after(context, group, {failure.video: failure for failure in failures})
     failed = {failure.video for failure in group.failures}
     unfailed = [plan for plan in group.plans if group.missing[plan.video] and plan.video not in failed]
-    own = {plan.video: [stage.name for stage in STEPS["index"] if stage in plan.stages][-1] for plan in unfailed}
-    calls = [video_call(plan, own[plan.video], 0, work.index_video, (plan, limits)) for plan in unfailed]
+    calls = [video_call(plan, _own(plan, "index"), 0, work.index_video, (plan, limits)) for plan in unfailed]
     counts = _each(context, calls, index.STAGE.resources)
     counted = {plan.video: counts[call.name] for plan, call in zip(unfailed, calls, strict=True)}
     frames = {video: count for video, count in counted.items() if not isinstance(count, Failure)}
@@ -262,29 +274,20 @@ def index_group(context: Context, group: Group) -> Group:
 
 @task(name="networks", **_STEP)
 def networks_group(context: Context, group: Group) -> Group:
-    """Run what is missing of detect, estimate and suppress; the GPU's pass where pixels are looked at, else on CPUs."""
-    chunk_frames = context.engine.chunk_frames
-    segment = chunk_frames * _SEGMENT_CHUNKS
-    limits = step_limits(context.settings, "networks")
-    calls: dict[bool, list[Call]] = {True: [], False: []}
-    for plan in group.lacking("networks"):
-        stages = [stage for stage in STEPS["networks"] if stage.name in group.missing[plan.video]]
-        names = [stage.name for stage in stages]
-        for start in range(0, group.frames[plan.video], segment):
-            stop = min(start + segment, group.frames[plan.video])
-            arguments = (plan, names, start, stop, chunk_frames, limits)
-            looks = any(stage.images for stage in stages)
-            calls[looks].append(video_call(plan, names[-1], start, work.run_networks, arguments))
-    done = _each(context, calls[True], Resources(gpus=1)) | _each(context, calls[False], Resources(cpus=1))
-    for plan in group.lacking("networks"):
-        context.progress.finished(plan.video, [stage.name for stage in STEPS["networks"]])
-    return _after(context, group, done)
+    """Run what is missing of detect, estimate, suppress and embed; the GPU's pass where pixels are looked at, else on CPUs."""
+    return _segments(context, group, "networks", lambda stage: stage.images)
 
 
 @task(name="track", **_STEP)
 def track_group(context: Context, group: Group) -> Group:
-    """Track the videos that lack it."""
+    """Track the videos that lack it, and search the paths that their refinement looks along."""
     return _step(context, group, "track", group.lacking("track"))
+
+
+@task(name="refine", **_STEP)
+def refine_group(context: Context, group: Group) -> Group:
+    """Refine the poses of the videos that are to be refined, and lack it, on the GPU."""
+    return _segments(context, group, "refine", lambda stage: stage.resources.gpus > 0)
 
 
 @task(name="publish", **_STEP)
@@ -310,18 +313,42 @@ def _submit(step: Any, name: str, context: Context, group: Group | PrefectFuture
     return future
 
 
+def _segments(context: Context, group: Group, step: str, needs_gpu: Callable[[Stage], bool]) -> Group:
+    """Run a step that works on frames, on segments of long videos side by side; on the GPU where one of its stages needs that."""
+    chunk_frames = context.engine.chunk_frames
+    segment = chunk_frames * _SEGMENT_CHUNKS
+    limits = step_limits(context.settings, step)
+    calls: dict[bool, list[Call]] = {True: [], False: []}
+    for plan in group.lacking(step):
+        stages = [stage for stage in STEPS[step] if stage.name in group.missing[plan.video]]
+        names = [stage.name for stage in stages]
+        for start in range(0, group.frames[plan.video], segment):
+            stop = min(start + segment, group.frames[plan.video])
+            arguments = (plan, step, names, start, stop, chunk_frames, limits)
+            call = video_call(plan, names, start, work.run_segment, arguments)
+            calls[any(needs_gpu(stage) for stage in stages)].append(call)
+    done = _each(context, calls[True], Resources(gpus=1)) | _each(context, calls[False], Resources(cpus=1))
+    for plan in group.lacking(step):
+        context.progress.finished(plan.video, [stage.name for stage in STEPS[step]])
+    return _after(context, group, done)
+
+
 _STEP_WORK = {"track": work.run_track, "publish": work.run_publish}
 
 
 def _step(context: Context, group: Group, step: str, plans: Sequence[VideoPlan]) -> Group:
     """Run a CPU step of whole videos."""
-    limits, stage = step_limits(context.settings, step), STEPS[step][-1]
-    arguments = (context.engine.chunk_frames, limits)
-    calls = [video_call(plan, stage.name, 0, _STEP_WORK[step], (plan, *arguments)) for plan in plans]
-    results = _each(context, calls, stage.resources)
+    arguments = (context.engine.chunk_frames, step_limits(context.settings, step))
+    calls = [video_call(plan, _own(plan, step), 0, _STEP_WORK[step], (plan, *arguments)) for plan in plans]
+    results = _each(context, calls, Resources(cpus=1))
     for plan in plans:
         context.progress.finished(plan.video, [stage.name for stage in STEPS[step]])
     return _after(context, group, results)
+
+
+def _own(plan: VideoPlan, step: str) -> list[str]:
+    """Names of the stages of a step that a video goes through."""
+    return [stage.name for stage in STEPS[step] if stage in plan.stages]
 
 
 def _each(context: Context, calls: Sequence[Call], resources: Resources) -> dict[str, Any]:

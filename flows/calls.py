@@ -30,10 +30,12 @@ class Call:
     arguments: tuple[Any, ...]
 
 
-def video_call(plan: VideoPlan, stage: str, start: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Call:
-    """A call that makes (part of) an artifact: videos of one content share its key, so that it is made once."""
-    name = f"{plan.video}:{start}"
-    return Call(name, plan.source, stage, f"{function.__name__}-{plan.keys[stage]}-{start}", function, arguments)
+def video_call(
+    plan: VideoPlan, stages: Sequence[str], start: int, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> Call:
+    """A call that makes (parts of) the artifacts of these stages: videos of one content share its key, so that they are made once."""
+    keys = "-".join(plan.keys[stage][:16] for stage in stages)
+    return Call(f"{plan.video}:{start}", plan.source, stages[-1], f"{function.__name__}-{keys}-{start}", function, arguments)
 
 
 def run_all(client: Client, run: str, calls: Sequence[Call], resources: Resources) -> dict[str, Any]:

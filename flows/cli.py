@@ -67,6 +67,7 @@ from storage.artifacts import DamagedArtifactError
 from storage.runs import split_address
 from storage.sources import InputError
 from storage.store import Store, StoreError
+from tkm.weights import WeightsError
 
 USAGE, SOME_FAILED, INTERRUPTED = 2, 1, 130  # exit statuses: wrong usage or settings; some videos failed; Ctrl-C
 
@@ -95,7 +96,7 @@ def main() -> None:
 def _main() -> None:
     try:
         app()
-    except (SettingsError, InputError, StoreError, ClusterError) as error:
+    except (SettingsError, InputError, StoreError, ClusterError, WeightsError) as error:
         sys.exit(_say(error, USAGE))
     except (TooManyFailuresError, EvaluationError, ServerError, ClusterLostError, DamagedArtifactError, OSError) as error:
         sys.exit(_say(error, SOME_FAILED))  # OSError: a full disk, a network that is down, rights
@@ -140,11 +141,12 @@ def annotate(
         _dry_run(input, output, chosen, detections, images)
         return
     from flows.detections import wanted_videos
+    from flows.weights import chosen_params
 
     # What is mistyped, or cannot be reached or written, must not wait for Prefect and Dask to start.
     store = Store(output)
     store.reach()
-    wanted_videos(store, input, detections, images, chosen, write=False)
+    chosen_params(store, wanted_videos(store, input, detections, images, chosen, write=False), chosen, write=False)
     _check(store, chosen)
 
     def call() -> Any:
@@ -248,22 +250,25 @@ def rerun(
 ) -> None:
     """Run one stage of the published videos (or of URI@RUN) again, and what rests on it, as a run of its own.
 
-    With --set, under other parameters: the dataset then shows the new results, URI@RUN the old ones. Without, the stage's
-    results are computed anew. All other parameters are those that the videos had.
+    With --set, or other weights, under other parameters: the dataset then shows the new results, URI@RUN the old ones. Without,
+    the stage's results are computed anew. All other parameters are those that the videos had.
     """
     from flows.again import wanted_again
+    from flows.weights import check_again, kept_weights
 
     root, run = split_address(uri)
     chosen = load_settings(options, settings)
     use_s3(chosen)
     store = _open(root)
-    wanted_again(store, run, stage, set_ or [], videos or [])
+    wanted = wanted_again(store, run, stage, set_ or [], videos or [], kept_weights(None, chosen))
+    if set_ or chosen.weights.files():
+        check_again(store, wanted, chosen)
     _check(store, chosen)
 
     def call() -> Any:
         from flows.annotate import rerun as flow
 
-        return flow(store.root, run, stage, set_ or [], videos or [], manner(chosen), quiet=quiet)
+        return flow(store.root, run, stage, set_ or [], videos or [], manner(chosen, weights=True), quiet=quiet)
 
     _run(call, chosen, quiet)
 
@@ -384,13 +389,13 @@ def synthesize(
 def verify(uri: Address) -> None:
     """Read every byte of the artifacts and tables; withdraw what is damaged, so that the next run computes it again."""
     from storage import runs
-    from tasks.verify import verify_artifacts, verify_given, verify_tables
+    from tasks.verify import verify_artifacts, verify_given, verify_tables, verify_weights
 
     root, _ = split_address(uri)
     store = _open(root)
     runs.find_run(store, None)
     stages = verify_artifacts(store, lambda stage: Console(stderr=True).print(f"reading {stage} ...", style="dim"))
-    given = verify_given(store)
+    given, weights = verify_given(store), verify_weights(store)
     published = verify_tables(store)
     table = Table("stage", "artifacts", "chunks", "MB", "damaged chunks", title=store.root)
     for stage in stages:
@@ -403,9 +408,12 @@ def verify(uri: Address) -> None:
         console.print(f"[red]damaged[/] {escape(line)}: withdrawn; the next run computes it again", highlight=False)
     for name in given:
         console.print(f"[red]damaged[/] {name}: removed; give it again with `tkm annotate --detections`", highlight=False)
+    for name in weights:
+        again = "run again with the option that gave it, such as --pose-weights, and its file"
+        console.print(f"[red]damaged[/] {name}: removed; {again}", highlight=False)
     for line in published.damage:
         console.print(f"[red]damaged[/] tables: {escape(line)}: written anew from the artifacts", highlight=False)
-    if damage or given or published.damage:
+    if damage or given or weights or published.damage:
         raise typer.Exit(SOME_FAILED)
 
 

@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.options import option_name
-from flows.settings import S3, S3_SECRETS, Engine, Limits, own_parameters
+from flows.settings import S3, S3_SECRETS, Engine, Limits, Weights, own_parameters
 from storage.schemas import EVALUATED, PUBLISHED, describe, description_of, name_of, unit_of
 from tasks import evaluation
+from tasks.heads import ROLES, option
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.stage import Stage
 
@@ -26,6 +27,9 @@ def whole() -> Iterator[str | Table]:
         for name, field in own_parameters(stage).items():
             yield _setting(option_name(stage, name), field)
         yield _columns(stage.output)
+    yield "\n[bold]Weights[/]: files of networks and trained heads; stages' keys hold their digests"
+    for role in ROLES:
+        yield _setting(option(role), Weights.model_fields[role])
     yield "\n[bold]Limits[/] of each stage, which change no result"
     for name, field in Limits.model_fields.items():
         yield _setting(f"--STAGE-{name.replace('_', '-')}", field)
@@ -50,7 +54,8 @@ def stage_table() -> str:
 
 
 def _setting(option: str, field: Any) -> str:
-    default = "" if field.default is None else f" [dim]default: {field.default}[/]"
+    is_told = field.default is None or field.default_factory is not None  # the latter by the description
+    default = "" if is_told else f" [dim]default: {field.default}[/]"
     return f"  {option}  {escape(field.description)}{default}"
 
 

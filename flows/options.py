@@ -1,4 +1,4 @@
-"""Every setting as an option of the command line: the parameters of all stages, of the engine, and of S3 what is no secret."""
+"""Every setting as an option of the command line: parameters of all stages, weights, engine, and of S3 what is no secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.settings import S3, S3_SECRETS, Engine, Limits, own_parameters
+from flows.settings import S3, S3_SECRETS, Engine, Limits, Weights, own_parameters
+from tasks.heads import ROLES
+from tasks.heads import option as weights_option
 from tasks.pipeline import PIPELINE
 from tasks.stage import Stage
 
@@ -30,11 +32,14 @@ def option_name(stage: Stage, name: str) -> str:
 
 
 def _parameter_options() -> Iterable[tuple[str, str, inspect.Parameter]]:
-    """Section, name and typer parameter for every stage parameter and engine setting."""
+    """Section, name and typer parameter for every setting that may be an option."""
     for stage in PIPELINE:
         for name, field in (own_parameters(stage) | Limits.model_fields).items():
             variable, flag = f"{stage.name}__{name}", option_name(stage, name)
             yield stage.name, name, _option(variable, flag, field, f"stage {stage.name}")
+    for role in ROLES:
+        field = Weights.model_fields[role]
+        yield "weights", role, _option(f"weights__{role}", weights_option(role), field, "weights", "FILE")
     for name, field in Engine.model_fields.items():
         yield "engine", name, _option(f"engine__{name}", f"--{name.replace('_', '-')}", field, "engine")
     for name, field in S3.model_fields.items():
@@ -42,14 +47,16 @@ def _parameter_options() -> Iterable[tuple[str, str, inspect.Parameter]]:
             yield "s3", name, _option(f"s3__{name}", f"--s3-{name.replace('_', '-')}", field, "s3")
 
 
-def _option(variable: str, flag: str, field: Any, panel: str) -> inspect.Parameter:
+def _option(variable: str, flag: str, field: Any, panel: str, metavar: str | None = None) -> inspect.Parameter:
     is_flag = field.annotation is bool
-    default = "" if field.default is None or is_flag else f" (default {field.default})"
+    # A default that depends on other settings is told by the description.
+    is_told = field.default is None or field.default_factory is not None or is_flag
+    default = "" if is_told else f" (default {field.default})"
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if is_flag else flag,
         help=f"{field.description}{default}",
         rich_help_panel=panel,
-        metavar=None if is_flag else _metavar(field.annotation),
+        metavar=None if is_flag else metavar or _metavar(field.annotation),
         show_default=False,
     )
     annotation = Annotated[bool | None, option] if is_flag else Annotated[str | None, option]
@@ -70,8 +77,9 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_manner(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command, as `with_settings` does, the options that change no result: of the engine, of S3, and stages' limits."""
-    manner = [option for option in _parameter_options() if option[0] in ("engine", "s3") or option[1] in Limits.model_fields]
+    """Give a command, as `with_settings` does, the options of weights, engine and S3, and stages' limits."""
+    sections = ("weights", "engine", "s3")
+    manner = [option for option in _parameter_options() if option[0] in sections or option[1] in Limits.model_fields]
     return _with_options(command, manner)
 
 

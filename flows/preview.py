@@ -8,7 +8,8 @@ from typing import Any
 
 from flows.detections import wanted_videos
 from flows.groups import make_groups, read_digests, with_missing
-from flows.settings import Limits, stage_params
+from flows.settings import Limits
+from flows.weights import chosen_params
 from flows.work import Digest, digest_video
 from storage.runs import Failure
 from storage.store import Store
@@ -29,8 +30,8 @@ class Preview:
 def preview(input_: str | None, store: Store, chosen: Any, detections: str | None = None, images: str | None = None) -> Preview:
     """Look at videos and store as a run under these settings would; nothing is written, content is read where it is not known."""
     store.reach()
-    params = stage_params(chosen)
     wanted, unreadable = wanted_videos(store, input_, detections, images, chosen, write=False), []
+    params, notes = chosen_params(store, wanted, chosen, write=False)
     counts: Counter[str] = Counter()
     for group in make_groups(wanted.sources):
         known = read_digests(store, group)
@@ -47,4 +48,4 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
         counts.update({stage: 0 for plan in plans for stage in plan.keys})
         counts.update(stage for missing in with_missing(group, plans, store).missing.values() for stage in missing)
     order = [stage.name for stage in PIPELINE if stage.name in counts]
-    return Preview(len(wanted.sources), {stage: counts[stage] for stage in order}, tuple(unreadable), wanted.notes)
+    return Preview(len(wanted.sources), {stage: counts[stage] for stage in order}, tuple(unreadable), (*wanted.notes, *notes))

@@ -1,8 +1,9 @@
 """Settings of a run: the parameters of every stage and of the engine, from options, environment, file and defaults.
 
 Options win over the environment (TKM_TRACK__SIMILARITY=oks, TKM_ENGINE__WORKERS=2), that over a settings file (TOML, one
-section a stage, one named `engine`, and one named `s3`), and that over the defaults. Section `s3` holds secrets: it acts by
-`use_s3` and is left out of whatever is passed on or recorded.
+section a stage, and `weights`, `engine` and `s3`), and that over the defaults. Section `weights` names files, whose digests
+become parameters of the stages that use them. Section `s3` holds secrets: it acts by `use_s3` and is left out of whatever is
+passed on or recorded.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pydantic_settings import (
 )
 
 from storage import s3
+from tasks.heads import ROLES, Role
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.stage import Params, Stage
 
@@ -49,6 +51,22 @@ class Engine(BaseModel):
     retry_failed: bool = Field(False, description="try videos again that failed for good, such as broken files")
 
 
+class Weights(BaseModel):
+    """Files of networks and trained heads in place of, or beside, the embedded ones: paths or URLs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pose: str | None = Field(None, min_length=1, description="checkpoint of the pose network")
+    detector: str | None = Field(None, min_length=1, description="checkpoint of the detector")
+    matching: str | None = Field(None, min_length=1, description="matching head, for similarity tkm and for refinement")
+    body: str | None = Field(None, min_length=1, description="body head, for similarity tbm")
+    refinement: str | None = Field(None, min_length=1, description="refinement head, for --refine")
+
+    def files(self) -> dict[Role, str]:
+        """Addresses of those that are given, by role."""
+        return {role: address for role in ROLES if (address := getattr(self, role)) is not None}
+
+
 class Limits(BaseModel):
     """How patient a run is with one stage of one video. None of this changes a result."""
 
@@ -63,6 +81,8 @@ class Limits(BaseModel):
         allow_inf_nan=False,
         description="seconds an attempt of this stage may take on a video, or on 16 chunks of a long one (default: no limit)",
     )
+
+
 class S3(BaseModel):
     """Where S3 is and who we are to it, over what AWS_* variables and ~/.aws say. None of this is recorded."""
 
@@ -127,7 +147,7 @@ def _section(stage: Stage) -> Any:
     return create_model(f"{stage.name.capitalize()}Section", __base__=bases)
 
 
-_SECTIONS: dict[str, Any] = {"engine": (Engine, Engine()), "s3": (S3, S3())} | {
+_SECTIONS: dict[str, Any] = {"weights": (Weights, Weights()), "engine": (Engine, Engine()), "s3": (S3, S3())} | {
     stage.name: (section, section()) for stage in PIPELINE if (section := _section(stage))
 }
 Settings: Any = create_model("Settings", __base__=_Sources, **_SECTIONS)
@@ -141,11 +161,12 @@ def stage_params(settings: Any) -> dict[str, Params]:
     }
 
 
-def manner(settings: Any) -> dict[str, dict[str, Any]]:
-    """The settings that change no result, as options: of the engine, and the limits of stages."""
+def manner(settings: Any, *, weights: bool = False) -> dict[str, dict[str, Any]]:
+    """The settings that change no result, as options: of the engine, and the limits of stages; also `weights` where asked for."""
     limits = set(Limits.model_fields)
     stages = {stage.name: getattr(settings, stage.name).model_dump(include=limits) for stage in PIPELINE}
-    return {"engine": settings.engine.model_dump(), **stages}
+    files = {"weights": settings.weights.model_dump()} if weights else {}
+    return {**files, "engine": settings.engine.model_dump(), **stages}
 
 
 def step_limits(settings: Any, step: str) -> Limits:
@@ -208,7 +229,9 @@ def refuse_secrets(settings: Mapping[str, Mapping[str, Any]]) -> None:
 
 def sentence(error: ValidationError, *within: str) -> str:
     """One line a wrong setting: its name (within a section), what was given, what is wrong with it."""
-    return "\n".join(_line(problem, tuple(str(part) for part in (*within, *problem["loc"]))) for problem in error.errors())
+    # A default that depends on a setting cannot be told where that is wrong: only the latter is an error of the user's.
+    problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
+    return "\n".join(_line(problem, tuple(str(part) for part in (*within, *problem["loc"]))) for problem in problems)
 
 
 def _line(problem: Any, place: tuple[str, ...]) -> str:

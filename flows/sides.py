@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -16,6 +16,7 @@ from storage.store import Store
 from tasks import detect, estimate, given, index, publish
 from tasks.evaluation import Results
 from tasks.merge import Finished, finished_of_run
+from tasks.stage import Stage
 
 _NETWORKS = {"nanodet": "NanoDet", "movenet-thunder": "MoveNet Thunder"}
 
@@ -120,12 +121,22 @@ def _detectors(store: Store, run: str, videos: Collection[str]) -> set[str]:
 def _detector(params: Mapping[str, str], file: str) -> str:
     if given.POSES.name in params:
         return f"poses from {file}"
-    poses = f"poses by {_network(estimate.STAGE.weights({}))}"
+    poses = f"poses by {_network(_params(params, estimate.STAGE))}"
     if given.BOXES.name in params:
         return f"boxes from {file}, {poses}"
-    own: Mapping[str, Any] = json.loads(params[detect.STAGE.name])
-    return f"{_network(detect.STAGE.weights({}))} ({', '.join(f'{name} {value:g}' for name, value in own.items())}), {poses}"
+    own = _params(params, detect.STAGE)
+    thresholds = [f"{name} {own[name]:g}" for name in ("score_threshold", "nms_iou")]
+    return f"{_network(own, *thresholds)}, {poses}"
 
 
-def _network(weights: Iterable[str]) -> str:
-    return ", ".join(_NETWORKS.get(name, name) for name in weights)
+def _params(params: Mapping[str, str], stage: Stage) -> Mapping[str, Any]:
+    """A stage's parameters; those that a run did not know yet are what they are now by default."""
+    return {**stage.Params().model_dump(), **json.loads(params[stage.name])}
+
+
+def _network(params: Mapping[str, Any], *more: str) -> str:
+    """Name of a network, with what makes it another: deformable convolutions, flip test, a user's weights by eight digits."""
+    switches = [name.replace("_", " ") for name in ("deformable", "flip_test") if params.get(name)]
+    weights = [f"weights {params['weights'][:8]}"] if params["weights"] else []
+    facts = ", ".join([*switches, *weights, *more])
+    return _NETWORKS.get(params["network"], params["network"]) + (f" ({facts})" if facts else "")

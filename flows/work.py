@@ -25,11 +25,13 @@ from flows.settings import Limits
 from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure
 from storage.sources import Source, content_digest, fingerprint
+from storage.store import StoreError
 from storage.video import VideoError
 from tasks.execute import Report, run_frames, run_given, run_in_order, run_index, run_whole, timeline
 from tasks.pipeline import STEPS
 from tasks.plan import ReplacedError, VideoPlan, check_unchanged, shard_of
 from tasks.stage import Stage
+from tkm.weights import WeightsError
 
 _REPAIRS = 8  # damage found one after the other that one attempt repairs
 _PAUSE_S = 20.0  # the longest pause between attempts
@@ -75,7 +77,7 @@ def digest_video(source: Source, known: Digest | None, recorded: str | None, ver
 
 def index_video(plan: VideoPlan, limits: Limits) -> int | Failure:
     """Index a video and take what is given for it: number of its sampled frames, or why it cannot be."""
-    frames = _guarded(plan, "index", limits, lambda report: run_index(plan, report))
+    frames = _guarded(plan, ["index"], limits, lambda report: run_index(plan, report))
 
     def take(stage: Stage, report: Report) -> int:
         run_given(plan, stage, report=report)
@@ -83,34 +85,34 @@ def index_video(plan: VideoPlan, limits: Limits) -> int | Failure:
 
     for stage in (stage for stage in plan.stages if stage.given):
         if not isinstance(frames, Failure):
-            taken = _guarded(plan, stage.name, limits, partial(take, stage))
+            taken = _guarded(plan, [stage.name], limits, partial(take, stage))
             frames = taken if isinstance(taken, Failure) else frames
     return frames
 
 
-def run_networks(
-    plan: VideoPlan, names: Sequence[str], start: int, stop: int, chunk_frames: int, limits: Limits
+def run_segment(
+    plan: VideoPlan, step: str, names: Sequence[str], start: int, stop: int, chunk_frames: int, limits: Limits
 ) -> int | Failure:
-    """Detect, estimate and suppress, those of them named, on the sampled frames [start, stop)."""
-    stages = [stage for stage in STEPS["networks"] if stage.name in names]
+    """Run the named stages of a step, in one pass, on the sampled frames [start, stop)."""
+    stages = [stage for stage in STEPS[step] if stage.name in names]
     threads = max(1, get_worker().state.nthreads - 1)  # a worker keeps one thread for this pass itself
 
     def work(report: Report) -> int:
         run_frames(plan, stages, start, stop, chunk_frames=chunk_frames, threads=threads, report=report)
         return stop - start
 
-    return _guarded(plan, stages[0].name, limits, work, chunk_frames)
+    return _guarded(plan, names, limits, work, chunk_frames)
 
 
 def run_track(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Failure:
-    """Track a whole video, after finding its shots where they are asked for."""
+    """Track a whole video, after finding its shots where they are asked for, and search paths where poses are to be refined."""
 
     def run_stage(stage: Stage, report: Report) -> int:
         _run_stage(plan, stage, len(timeline(plan).frames), report, chunk_frames)
         return 0
 
     for stage in (stage for stage in STEPS["track"] if stage.name in plan.keys):
-        done = _guarded(plan, stage.name, limits, partial(run_stage, stage), chunk_frames)
+        done = _guarded(plan, [stage.name], limits, partial(run_stage, stage), chunk_frames)
         if isinstance(done, Failure):
             return done
     return 0
@@ -124,7 +126,7 @@ def run_publish(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Fai
         run_frames(plan, STEPS["publish"], 0, stop, chunk_frames=chunk_frames, threads=1, report=report)
         return 0
 
-    return _guarded(plan, "publish", limits, work, chunk_frames)
+    return _guarded(plan, ["publish"], limits, work, chunk_frames)
 
 
 def transient_failure(source: Source, stage: str, error: BaseException) -> Failure:
@@ -147,7 +149,7 @@ def _reason(source: Source, error: BaseException) -> str:
         return "ended its worker process again and again: not enough memory, or a fault in a decoder"
     if isinstance(error, OSError) and error.strerror:
         return f"could not be finished: {error.strerror}" + (f" ({error.filename})" if error.filename else "")
-    if isinstance(error, OSError | DamagedArtifactError):
+    if isinstance(error, OSError | DamagedArtifactError | StoreError | WeightsError):
         return f"could not be finished: {error}"
     own = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(_ROOT)]
     place = f" (at {Path(own[-1].filename).relative_to(_ROOT)}:{own[-1].lineno})" if own else ""
@@ -182,24 +184,24 @@ def patiently(limits: Limits, attempt: Callable[[], Any], hopeless: tuple[type[E
     retrying = Retrying(
         stop=stop_after_attempt(1 + (limits.retries or 0)),
         wait=wait_random_exponential(multiplier=1, max=_PAUSE_S),
-        retry=retry_if_not_exception_type((VideoError, ReplacedError, *hopeless)),
+        retry=retry_if_not_exception_type((VideoError, ReplacedError, StoreError, WeightsError, *hopeless)),
         reraise=True,
     )
     return retrying(attempt)
 
 
 def _guarded(
-    plan: VideoPlan, stage: str, limits: Limits, work: Callable[[Report], int], chunk_frames: int = 128
+    plan: VideoPlan, names: Sequence[str], limits: Limits, work: Callable[[Report], int], chunk_frames: int = 128
 ) -> int | Failure:
-    """Run until it succeeds or the limits are reached; a video's own fault becomes a remembered Failure."""
-    tell = _reporter(plan)
+    """Run the named stages until they succeed or the limits are reached; a video's own fault becomes a remembered Failure."""
+    tell, stage = _reporter(plan), names[0]
 
     def attempt(go_on: Callable[[], None]) -> int:
         def report(stage: str, frames: int) -> None:
             go_on()
             tell(stage, frames)
 
-        return _mending(plan, stage, work, report, chunk_frames)
+        return _mending(plan, names, work, report, chunk_frames)
 
     try:
         result: int = patiently(limits, lambda: within(limits.timeout_s, f"--{stage}-timeout-s", attempt))
@@ -221,26 +223,28 @@ def _remembered(plan: VideoPlan, stage: str, error: VideoError) -> Failure:
         return transient_failure(plan.source, stage, trouble)
 
 
-def _mending(plan: VideoPlan, stage: str, work: Callable[[Report], int], report: Report, chunk_frames: int) -> int:
+def _mending(
+    plan: VideoPlan, names: Sequence[str], work: Callable[[Report], int], report: Report, chunk_frames: int
+) -> int:
     """Work; where an input turns out to be damaged, compute it again first."""
     for _ in range(_REPAIRS):
         try:
             return work(report)
         except DamagedArtifactError:
             with suppress(DamagedArtifactError):  # what is repaired may rest on more damage: next time round
-                _repair(plan, stage, report, chunk_frames)
+                _repair(plan, names, report, chunk_frames)
     return work(report)
 
 
-def _repair(plan: VideoPlan, before: str, report: Report, chunk_frames: int) -> None:
-    """Compute what is missing of the stages before one, wherever this happens to run: damage is rare."""
+def _repair(plan: VideoPlan, names: Sequence[str], report: Report, chunk_frames: int) -> None:
+    """Compute what is missing of the stages that these take from, wherever this happens to run: damage is rare."""
     run_index(plan, report)
     stop = len(timeline(plan).frames)
-    for stage in plan.stages[1:]:
-        if stage.name == before:
-            return
-        if plan.artifact(stage).manifest() is None:
-            _run_stage(plan, stage, stop, report, chunk_frames)
+    before = plan.stages[1 : [stage.name for stage in plan.stages].index(names[-1])]
+    lacking = [stage for stage in before if plan.artifact(stage).manifest() is None]
+    last = max((n for n, stage in enumerate(lacking) if stage.name not in names), default=-1)
+    for stage in lacking[: last + 1]:  # what is damaged may take from stages that are still to come in this pass
+        _run_stage(plan, stage, stop, report, chunk_frames)
 
 
 def _run_stage(plan: VideoPlan, stage: Stage, stop: int, report: Report, chunk_frames: int) -> None:

@@ -225,18 +225,31 @@ class Artifact:
         tables = [self._read_part(chunk, chunk.part) for chunk in manifest.chunks]
         return pa.concat_tables([table if columns is None else table.select(columns) for table in tables])
 
-    def read_span(self, start: int, stop: int, frames: NDArray[np.int64], chunks: list[Chunk]) -> pa.Table:
+    def read_span(
+        self,
+        start: int,
+        stop: int,
+        frames: NDArray[np.int64],
+        chunks: list[Chunk],
+        held: dict[Chunk, pa.Table] | None = None,
+    ) -> pa.Table:
         """Rows of the sampled frames [start, stop) from committed chunks (of `chunks()`), in frame order.
 
         `frames` (T,) int64 holds the numbers of all sampled frames. Every part's digest is checked: DamagedArtifactError
-        names the part that does not match, after withdrawing what is damaged, or the frames that no chunk holds.
+        names the part that does not match, after withdrawing what is damaged, or the frames that no chunk holds. Chunks in
+        `held` are not read again; it then holds those of this span, for the next one to begin with.
         """
+        known = dict(held) if held else {}
+        if held is not None:
+            held.clear()
         tables, reached = [], start
         for chunk in chunks:
             if chunk.stop <= start or chunk.start >= stop or chunk.start > reached:
                 continue
             reached = chunk.stop
-            table = self._read_part(chunk, chunk.part)
+            table = known[chunk] if chunk in known else self._read_part(chunk, chunk.part)
+            if held is not None:
+                held[chunk] = table
             if chunk.start < start or chunk.stop > stop:
                 frame = table["frame"]
                 wanted = pc.and_(pc.greater_equal(frame, frames[start]), pc.less_equal(frame, frames[stop - 1]))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from storage.schemas import CANDIDATE_POSES, CANDIDATES, DETECTIONS, FRAMES_INDEX, POSE_KEYPOINTS
+from storage.schemas import CANDIDATE_POSES, CANDIDATES, DETECTIONS, FEATURES, FRAMES_INDEX, POSE_KEYPOINTS
 from storage.video import VideoInfo
 from tkm.skeleton import COCO_17, Skeleton, skeleton_of
 from tkm.tracking import TrackerState
-from tkm.types import CandidateSet, DetectionSet, PoseSet
+from tkm.types import CandidateSet, DetectionSet, FeatureSet, PoseSet
 
 _BOX_COLUMNS = ("box_x1", "box_y1", "box_x2", "box_y2")
 
@@ -116,6 +117,47 @@ def candidates_from_table(table: pa.Table, skeleton: Skeleton) -> CandidateSet:
     )
 
 
+def features_to_table(frame: NDArray[np.int64], detection: NDArray[np.int64], features: FeatureSet) -> pa.Table:
+    """Table `features` of people of these frames and detections, (P,) each; what the FeatureSet lacks is null."""
+    P = len(frame)
+    columns = {
+        "frame": frame,
+        "detection": detection,
+        "feature": None if features.feature is None else _bytes_array(features.feature),
+        "feature_scale": None if features.feature_step is None else list_array(features.feature_step),
+        "refinement_scalar": None if features.scalar is None else list_array(features.scalar),
+        "body_feature": None if features.body is None else _bytes_array(features.body),
+        "body_scale": features.body_step,
+    }
+    for name, values in columns.items():
+        if values is None:
+            columns[name] = pa.nulls(P, FEATURES.field(name).type)
+    return table_of(FEATURES, **columns)
+
+
+def features_from_table(table: pa.Table, keypoints: int) -> FeatureSet:
+    """FeatureSet of a table `features` with at least one row, of people with this many keypoints."""
+    P, S = table.num_rows, 1 + CANDIDATES
+    has = {name: table[name].null_count == 0 for name in ("feature", "refinement_scalar", "body_feature")}
+    return FeatureSet(
+        feature=_bytes_column(table, "feature").reshape(P, keypoints, S, -1) if has["feature"] else None,
+        feature_step=list_column(table, "feature_scale", keypoints, S) if has["feature"] else None,
+        scalar=list_column(table, "refinement_scalar", keypoints, S) if has["refinement_scalar"] else None,
+        body=_bytes_column(table, "body_feature").reshape(P, -1) if has["body_feature"] else None,
+        body_step=column(table, "body_scale", np.float32) if has["body_feature"] else None,
+    )
+
+
+def _bytes_array(values: NDArray[np.int8]) -> pa.Array:
+    """Bytes, one value a row, of an array (rows, ...)."""
+    return pa.array([row.tobytes() for row in values], pa.binary())
+
+
+def _bytes_column(table: pa.Table, name: str) -> NDArray[np.int8]:
+    """All bytes of a binary column, row after row."""
+    return np.frombuffer(b"".join(table[name].to_pylist()), np.int8)
+
+
 def keypoint_columns(skeleton: Skeleton, xy_px: NDArray[Any], score: NDArray[Any], infix: str = "") -> dict[str, pa.Array]:
     """Flat columns, float32, of keypoints (P, K, 2) and scores (P, K); null where a keypoint is NaN or not of the skeleton.
 
@@ -211,10 +253,13 @@ def tracker_state_to_table(state: TrackerState, skeleton: Skeleton) -> pa.Table:
         "score": list_array(poses.score),
         "track_id": state.track_id,
     }
+    if state.feature is not None:
+        columns["feature"] = list_array(state.feature)
     facts = {
         "next_track_id": str(state.next_track_id),
         "last_frame": str(state.last_frame),
         "skeleton": skeleton.name,
+        "feature_shape": json.dumps(None if state.feature is None else state.feature.shape[1:]),
     }
     return pa.table(columns).replace_schema_metadata(facts)
 
@@ -222,9 +267,11 @@ def tracker_state_to_table(state: TrackerState, skeleton: Skeleton) -> pa.Table:
 def tracker_state_from_table(table: pa.Table) -> TrackerState:
     """Inverse of tracker_state_to_table."""
     facts = table.schema.metadata
+    shape = json.loads(facts[b"feature_shape"])
     return TrackerState(
         poses=poses_from_table(table, skeleton_of(facts[b"skeleton"].decode())),
         track_id=column(table, "track_id", np.int64),
         next_track_id=int(facts[b"next_track_id"]),
         last_frame=int(facts[b"last_frame"]),
+        feature=None if shape is None else list_column(table, "feature", *shape),
     )

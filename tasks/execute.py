@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -21,9 +21,10 @@ from storage.artifacts import Artifact, Chunk
 from storage.codecs import column, info_from_table
 from storage.given import given_frames, given_info, last_frame, read_given
 from storage.video import VideoError, VideoInfo, decode, probe
+from storage.weights import fetch
 from tasks import given, index
 from tasks.plan import VideoPlan, check_unchanged
-from tasks.stage import Block, Stage
+from tasks.stage import Block, Params, Stage
 from tkm.networks import runtime
 
 Report = Callable[[str, int], None]  # called with a stage's name and a number of frames that it has finished
@@ -101,15 +102,21 @@ def timeline(plan: VideoPlan) -> Timeline:
 def run_frames(
     plan: VideoPlan, stages: Sequence[Stage], start: int, stop: int, *, chunk_frames: int, threads: int, report: Report
 ) -> None:
-    """Run stages that look at each frame by itself on the sampled frames [start, stop), as far as they are missing there.
+    """Run stages that look at each frame, or at those around it, on the sampled frames [start, stop), where they are missing.
 
-    A stage takes the tables of stages before it from this pass, or from their artifacts. VideoError where frames cannot be
-    decoded; DamagedArtifactError where an input's bytes are not those committed (run the step before again).
+    A stage takes the tables of stages before it from this pass, or from their artifacts. One with a halo goes by itself, for
+    its inputs must be there for the frames around, too. VideoError where frames cannot be decoded; DamagedArtifactError where
+    an input's bytes are not those committed (run the step before again); StoreError where weights that a user gave are not in
+    the store any more.
     """
     runtime.keep_freed_memory()
+    if any(stage.halo(plan.params) for stage in stages) and (len(stages) > 1 or stages[0].images):
+        names = ", ".join(stage.name for stage in stages)
+        raise ValueError(f"{names}: a stage with a halo shares its pass with no other, and looks at no pixels")
     line = timeline(plan)
     committed = {stage.name: plan.artifact(stage).chunks() for stage in stages}
     pieces = missing_pieces(stages, committed, start, stop, chunk_frames)
+    _bring_weights(plan, {stage for piece in pieces for stage in piece.stages})
     pool = ThreadPoolExecutor(threads, thread_name_prefix="block", initializer=runtime.prepare_thread)
     try:
         waiting: deque[tuple[Piece, int, Future[_Made]]] = deque()
@@ -141,12 +148,17 @@ def run_in_order(plan: VideoPlan, stage: Stage, *, chunk_frames: int, report: Re
     line = timeline(plan)
     artifact = plan.artifact(stage)
     sources = _sources(plan, [stage])
+    input_params = _input_params(plan, stage)
+    pieces = missing_pieces([stage], {stage.name: artifact.chunks()}, 0, len(line.frames), chunk_frames)
+    _bring_weights(plan, [stage] if pieces else [])
     state, reached = None, 0
-    for piece in missing_pieces([stage], {stage.name: artifact.chunks()}, 0, len(line.frames), chunk_frames):
+    for piece in pieces:
         began = time.perf_counter()
         if piece.start != reached:
             state = artifact.state_before(piece.start)
-        block = _block(line, piece.start, piece.stop, (), _inputs(sources, line, piece.start, piece.stop))
+        inputs = {name: source.rows(piece.start, piece.stop, line) for name, source in sources.items()}
+        frames, pts_ns = line.frames[piece.start : piece.stop], line.pts_ns[piece.start : piece.stop]
+        block = Block(frames, pts_ns, (), inputs, input_params)
         table, state = stage.run(block, plan.params[stage.name], state)
         reached = piece.stop
         seconds = time.perf_counter() - began
@@ -217,12 +229,18 @@ class _Made:
 def _run_block(plan: VideoPlan, stages: Sequence[Stage], block: Block) -> _Made:
     tables: dict[str, pa.Table] = {}
     seconds: dict[str, float] = {}
-    for stage in stages:
+    for n, stage in enumerate(stages):
         began = time.perf_counter()
-        table = stage.run(replace(block, inputs={**block.inputs, **tables}), plan.params[stage.name])
-        tables[stage.name] = stage.checked(table)
+        own = replace(
+            block,
+            inputs={**block.inputs, **tables},
+            input_params=_input_params(plan, stage),
+            pending=frozenset(later.name for later in stages[n + 1 :]),
+        )
+        tables[stage.name] = stage.checked(stage.run(own, plan.params[stage.name]))
         seconds[stage.name] = time.perf_counter() - began
-    return _Made(len(block.frames), tables, seconds)
+    block.shared.clear()  # it may fill a GPU, and the block lives on until the next one is made
+    return _Made(len(block.core_frames), tables, seconds)
 
 
 def _commit(plan: VideoPlan, piece: Piece, made: Sequence[_Made]) -> None:
@@ -240,16 +258,20 @@ def _blocks(plan: VideoPlan, line: Timeline, pieces: Sequence[Piece]) -> Iterato
     seen = [piece for piece in pieces if any(stage.images for stage in piece.stages)]
     wanted = np.concatenate([line.frames[piece.start : piece.stop] for piece in seen] or [np.empty(0, np.int64)])
     images = decode(plan.source, line.info, wanted)
-    committed = {piece.stages: _sources(plan, piece.stages) for piece in pieces}
+    sources = {piece.stages: _sources(plan, piece.stages) for piece in pieces}
     for piece in pieces:
         looks = piece in seen
         step = runtime.BLOCK_FRAMES[runtime.device().type] if looks else piece.stop - piece.start
-        inputs = _inputs(committed[piece.stages], line, piece.start, piece.stop)
+        halo = max(stage.halo(plan.params) for stage in piece.stages)
+        first, end = max(piece.start - halo, 0), min(piece.stop + halo, len(line.frames))
+        inputs = {name: source.rows(first, end, line) for name, source in sources[piece.stages].items()}
         for low in range(piece.start, piece.stop, step):
             high = min(low + step, piece.stop)
             pixels = tuple(next(images)[1] for _ in range(low, high)) if looks else ()
-            rows = {name: _rows_of(table, line.frames[low], line.frames[high - 1]) for name, table in inputs.items()}
-            yield piece, high, _block(line, low, high, pixels, rows)
+            before, after = max(low - halo, 0), min(high + halo, len(line.frames))
+            rows = {name: _rows_of(table, line.frames[before], line.frames[after - 1]) for name, table in inputs.items()}
+            core = (low - before, high - before) if halo else None
+            yield piece, high, Block(line.frames[before:after], line.pts_ns[before:after], pixels, rows, core=core)
 
 
 def _counted(images: Iterator[_Numbered], line: Timeline, stage: Stage, report: Report) -> Iterator[_Numbered]:
@@ -263,29 +285,35 @@ def _counted(images: Iterator[_Numbered], line: Timeline, stage: Stage, report: 
             told = passed
 
 
-def _block(
-    line: Timeline, start: int, stop: int, images: tuple[NDArray[np.uint8], ...], inputs: dict[str, pa.Table]
-) -> Block:
-    return Block(line.frames[start:stop], line.pts_ns[start:stop], images, inputs)
+@dataclass(frozen=True)
+class _Input:
+    """An artifact that stages take, with its chunks; those that the last rows were in are held, for halos overlap."""
+
+    artifact: Artifact
+    chunks: list[Chunk]
+    held: dict[Chunk, pa.Table] = field(default_factory=dict)
+
+    def rows(self, start: int, stop: int, line: Timeline) -> pa.Table:
+        """Rows of the sampled frames [start, stop)."""
+        return self.artifact.read_span(start, stop, line.frames, self.chunks, self.held)
 
 
-def _sources(plan: VideoPlan, stages: Sequence[Stage]) -> dict[str, tuple[Artifact, list[Chunk]]]:
-    """Artifacts, with their chunks, that the stages take and do not make, of active stages only. Blocks carry frames and times:
-    no index here.
-    """
+def _sources(plan: VideoPlan, stages: Sequence[Stage]) -> dict[str, _Input]:
+    """Artifacts that the stages take and do not make, of active stages only. Blocks carry frames and times: no index here."""
     names = {stage.name for stage in stages}
     wanted = {name for stage in stages for name in plan.inputs_of(stage)} - names
-    inputs = [source for source in plan.stages if source.inputs and source.name in wanted]
-    artifacts = {source.name: plan.artifact(source) for source in inputs}
-    return {name: (artifact, artifact.chunks()) for name, artifact in artifacts.items()}
+    artifacts = {source.name: plan.artifact(source) for source in plan.stages if source.inputs and source.name in wanted}
+    return {name: _Input(artifact, artifact.chunks()) for name, artifact in artifacts.items()}
 
 
-def _inputs(
-    sources: dict[str, tuple[Artifact, list[Chunk]]], line: Timeline, start: int, stop: int
-) -> dict[str, pa.Table]:
-    return {
-        name: artifact.read_span(start, stop, line.frames, chunks) for name, (artifact, chunks) in sources.items()
-    }
+def _input_params(plan: VideoPlan, stage: Stage) -> dict[str, Params]:
+    return {source.name: plan.params[source.name] for source in stage.inputs if source.name in plan.keys}
+
+
+def _bring_weights(plan: VideoPlan, stages: Iterable[Stage]) -> None:
+    """Have the weights files of these stages on this machine."""
+    for sha256 in {sha256 for stage in stages for sha256 in stage.weights(plan.params).values()}:
+        fetch(plan.store, sha256)
 
 
 def _rows_of(table: pa.Table, first_frame: int, last_frame: int) -> pa.Table:

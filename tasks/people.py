@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from storage.codecs import given_poses_from_table, poses_from_table, skeleton_of_table
+from storage.codecs import features_from_table, given_poses_from_table, poses_from_table, skeleton_of_table
 from tasks.stage import Block
+from tkm.quantisation import dequantise
 from tkm.skeleton import Skeleton
-from tkm.types import PoseSet
+from tkm.types import FeatureSet, Float, PoseSet
 
 
 def poses_of(block: Block) -> tuple[PoseSet, Skeleton]:
@@ -21,6 +22,30 @@ def survivors(block: Block) -> tuple[PoseSet, Skeleton]:
     """The poses that suppress keeps."""
     is_kept = block.inputs["suppress"]["is_kept"]
     return _poses({name: block.inputs[name].filter(is_kept) for name in ("poses", "estimate") if name in block.inputs})
+
+
+def features_of(block: Block, keypoints: int) -> FeatureSet:
+    """What the trained heads say of the survivors, of whom there must be some, row for row."""
+    table, kept = block.inputs["embed"], block.inputs["suppress"].filter(block.inputs["suppress"]["is_kept"])
+    if not table.select(["frame", "detection"]).equals(kept.select(["frame", "detection"])):
+        raise ValueError("the tables of embed and suppress speak of different people; re-run embed")
+    return features_from_table(table, keypoints)
+
+
+def keypoint_features(block: Block, keypoints: int) -> Float:
+    """(P, K, D) float32, F at the keypoints of the survivors, of whom there must be some."""
+    features = features_of(block, keypoints)
+    if features.feature is None or features.feature_step is None:
+        raise ValueError("the table of embed has no matching features; re-run embed with a matching head")
+    return dequantise(features.feature[:, :, 0], features.feature_step[:, :, 0])
+
+
+def body_features(block: Block, keypoints: int) -> Float:
+    """(P, 1, D) float32, the features of the survivors' whole bodies; there must be some."""
+    features = features_of(block, keypoints)
+    if features.body is None or features.body_step is None:
+        raise ValueError("the table of embed has no bodies' features; re-run embed with a body head")
+    return dequantise(features.body, features.body_step)[:, None]
 
 
 def _poses(tables: Mapping[str, pa.Table]) -> tuple[PoseSet, Skeleton]:

@@ -1,6 +1,6 @@
 """The stages in order. Adding one is a file beside this and a name here."""
 
-from tasks import detect, estimate, given, index, publish, shots, suppress, track
+from tasks import detect, embed, estimate, given, index, paths, publish, refine, shots, suppress, track
 from tasks.stage import Stage
 
 PIPELINE: tuple[Stage, ...] = (
@@ -10,8 +10,11 @@ PIPELINE: tuple[Stage, ...] = (
     detect.STAGE,
     estimate.STAGE,
     suppress.STAGE,
+    embed.STAGE,
     shots.STAGE,
     track.STAGE,
+    paths.STAGE,
+    refine.STAGE,
     publish.STAGE,
 )
 
@@ -19,7 +22,8 @@ PIPELINE: tuple[Stage, ...] = (
 # in order, or the whole video, go one after the other.
 STEPS: dict[str, tuple[Stage, ...]] = {
     "index": (index.STAGE, given.BOXES, given.POSES),
-    "networks": (detect.STAGE, estimate.STAGE, suppress.STAGE),
-    "track": (shots.STAGE, track.STAGE),
+    "networks": (detect.STAGE, estimate.STAGE, suppress.STAGE, embed.STAGE),
+    "track": (shots.STAGE, track.STAGE, paths.STAGE),
+    "refine": (refine.STAGE,),
     "publish": (publish.STAGE,),
 }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from storage.codecs import column, keypoint_columns, table_of
+from storage.codecs import column, keypoint_columns, list_column, table_of
 from storage.schemas import PERSONS
-from tasks import estimate, given, index, suppress, track
+from tasks import estimate, given, index, refine, suppress, track
 from tasks.people import survivors
 from tasks.stage import Block, Params, Resources, Stage
+from tkm.types import PoseSet
 
 
 class PublishParams(Params):
@@ -25,13 +27,14 @@ def run(block: Block, params: PublishParams) -> pa.Table:  # noqa: ARG001 - ever
     kept = block.inputs["suppress"].filter(block.inputs["suppress"]["is_kept"])
     poses, skeleton = survivors(block)
     track_id = column(tracked, "track_id", np.int64)
-    same_rows = np.array_equal(column(tracked, "frame", np.int64), poses.frame) and np.array_equal(
-        column(tracked, "detection", np.int64), poses.detection
-    )
-    if not same_rows:
+    if not _same_people(tracked, poses):
         raise ValueError("the tables of track and suppress speak of different people; re-run track")
     boxes = dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), poses.box_xyxy_px.T, strict=True))
-    nothing = np.full_like(poses.xy_px, np.nan)
+    final, initial = poses, poses
+    if "refine" in block.inputs:
+        final = refined(block, poses)
+    else:
+        initial = replace(poses, xy_px=np.full_like(poses.xy_px, np.nan), score=np.full_like(poses.score, np.nan))
     rows = table_of(
         PERSONS,
         frame=poses.frame,
@@ -41,11 +44,25 @@ def run(block: Block, params: PublishParams) -> pa.Table:  # noqa: ARG001 - ever
         box_score=poses.box_score,
         pose_score=kept["pose_score"],
         **boxes,
-        **keypoint_columns(skeleton, poses.xy_px, poses.score),
-        **keypoint_columns(skeleton, nothing, nothing[..., 0], "initial_"),
+        **keypoint_columns(skeleton, final.xy_px, final.score),
+        **keypoint_columns(skeleton, initial.xy_px, initial.score, "initial_"),
         skeleton=pa.array([skeleton.name] * len(poses), pa.string()),
     )
     return rows.take(np.lexsort((track_id, poses.frame)))
+
+
+def refined(block: Block, poses: PoseSet) -> PoseSet:
+    """The survivors' poses, row for row, with the keypoints and scores that refinement gave them."""
+    table, K = block.inputs["refine"], poses.score.shape[1]
+    if not _same_people(table, poses):
+        raise ValueError("the tables of refine and suppress speak of different people; re-run refine")
+    return replace(poses, xy_px=list_column(table, "xy_px", K, 2), score=list_column(table, "score", K))
+
+
+def _same_people(table: pa.Table, poses: PoseSet) -> bool:
+    return np.array_equal(column(table, "frame", np.int64), poses.frame) and np.array_equal(
+        column(table, "detection", np.int64), poses.detection
+    )
 
 
 def frame_counts(persons: pa.Table, frame_index: pa.Table) -> dict[str, Any]:
@@ -87,7 +104,7 @@ STAGE = Stage(
     "publish",
     run,
     PublishParams,
-    inputs=(index.STAGE, given.POSES, estimate.STAGE, suppress.STAGE, track.STAGE),
+    inputs=(index.STAGE, given.POSES, estimate.STAGE, suppress.STAGE, track.STAGE, refine.STAGE),
     output=PERSONS,
     resources=Resources(cpus=1),
     version=3,

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from storage.codecs import column, table_of, tracker_state_from_table, tracker_state_to_table
 from storage.schemas import TRACKED
-from tasks import estimate, given, shots, suppress
-from tasks.people import survivors
+from tasks import embed, estimate, given, shots, suppress, trained
+from tasks.people import body_features, keypoint_features, survivors
 from tasks.stage import Block, Params, Resources, Stage
-from tkm.similarity import Measure
+from tkm.networks import runtime
+from tkm.similarity import LEARNED, Measure
 from tkm.tracking import TrackerState, track
 
 
 class TrackParams(Params):
     """Parameters of track."""
 
-    similarity: Measure = Field("iou", description="similarity between a pose and one of the frame before")
+    similarity: Measure = Field("oks", description="similarity between a pose and one of the frame before")
     iou_gate: float = Field(0.1, ge=0, le=1, description="boxes that overlap less are never the same person (Eq. 5)")
+    by_confidence: bool = Field(False, description="tkm: weigh keypoints by their scores, which the paper does not")
+    head: str | None = Field(
+        None,
+        pattern=embed.DIGEST,
+        description="digest of the matching head, for tkm, or of the body head, for tbm",
+        json_schema_extra={"option": None},
+    )
 
 
 def run(block: Block, params: TrackParams, state: pa.Table | None) -> tuple[pa.Table, pa.Table]:
@@ -27,18 +37,36 @@ def run(block: Block, params: TrackParams, state: pa.Table | None) -> tuple[pa.T
     poses, skeleton = survivors(block)
     before = TrackerState.start(len(skeleton.keypoints)) if state is None else tracker_state_from_table(state)
     is_cut = column(block.inputs["shots"], "is_first", np.bool_) if "shots" in block.inputs else None
-    track_id, after = track(poses, block.frames, before, params.similarity, params.iou_gate, is_cut, skeleton.oks_sigmas)
+    learned = _learned(block, params, len(poses), len(skeleton.keypoints))
+    track_id, after = track(
+        poses, block.frames, before, params.similarity, params.iou_gate, is_cut, skeleton.oks_sigmas, **learned
+    )
     table = table_of(TRACKED, frame=poses.frame, detection=poses.detection, track_id=track_id)
     return table, tracker_state_to_table(after, skeleton)
+
+
+def _learned(block: Block, params: TrackParams, people: int, keypoints: int) -> dict[str, Any]:
+    """What a learned similarity takes beside poses."""
+    if params.similarity not in LEARNED:
+        return {}
+    runtime.prepare_thread()
+    is_tkm = params.similarity == "tkm"
+    classifiers = trained.classifiers(str(params.head), "matching" if is_tkm else "body")
+    if people:
+        feature = keypoint_features(block, keypoints) if is_tkm else body_features(block, keypoints)
+    else:
+        feature = np.empty((0, keypoints if is_tkm else 1, classifiers.channels), np.float32)
+    return {"feature": feature, "classifiers": classifiers, "by_confidence": params.by_confidence}
 
 
 STAGE = Stage(
     "track",
     run,
     TrackParams,
-    inputs=(shots.STAGE, given.POSES, estimate.STAGE, suppress.STAGE),
+    inputs=(shots.STAGE, given.POSES, estimate.STAGE, suppress.STAGE, embed.STAGE),
     output=TRACKED,
     resources=Resources(cpus=1),
     version=1,
     in_order=True,
+    weights=lambda params: {"head": params["track"].head} if params["track"].head else {},
 )

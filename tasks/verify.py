@@ -19,6 +19,7 @@ from storage import runs, tables
 from storage.artifacts import Artifact, DamagedArtifactError, all_keys
 from storage.given import is_whole_given
 from storage.store import Store
+from storage.weights import is_whole_weights
 from tasks import publish
 from tasks.merge import BATCH_ROWS, Finished, finished_of_run, joined, published_rows
 from tasks.plan import SHARDS
@@ -71,6 +72,11 @@ def verify_artifacts(store: Store, report: Callable[[str], object]) -> list[Stag
 def verify_given(store: Store) -> tuple[str, ...]:
     """Read all that users gave, and take away what is damaged, so that it can be given again; names of what was."""
     return tuple(name for name in store.list("given") if not is_whole_given(store, name))
+
+
+def verify_weights(store: Store) -> tuple[str, ...]:
+    """Read all weights files that users gave, and take away what is damaged, so that it can be given again; names of what was."""
+    return tuple(name for name in store.list("weights") if not is_whole_weights(store, name))
 
 
 def _verify(artifact: Artifact) -> tuple[int, int, list[str]]:

@@ -1,4 +1,4 @@
-"""Heatmaps to candidate keypoints: sparse local maxima with sub-pixel positions. Batched, on any device.
+"""Heatmaps to keypoints: the highest cell, and sparse local maxima as candidates, to sub-pixels. Batched, on any device.
 
 Shape legend: N crops, K keypoints, C candidates, H rows and W columns of cells. A cell is numbered row * W + column;
 where a map has fewer than C candidates the rest are cell -1 and NaN.
@@ -7,6 +7,7 @@ where a map has fewer than C candidates the rest are cell -1 and NaN.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,21 @@ class LocalMaxima:
 
     cell: Tensor
     response: Tensor
+
+
+class PoseEstimate(NamedTuple):
+    """The pose of the one person whom the crop is about.
+
+    xy                 (N, K, 2) float32, share of the crop's width and height: (0, 0) its top left corner, (1, 1) the other
+    score              (N, K) float32, the heatmap's response at the keypoint's cell, in [0, 1]
+    cell               (N, K) int64, the keypoint's cell
+    weighted_heatmap   (N, K, H, W) float32, the responses as the network's own decoding weighs them
+    """
+
+    xy: Tensor
+    score: Tensor
+    cell: Tensor
+    weighted_heatmap: Tensor
 
 
 def _check_heatmap(heatmap: Tensor, name: str = "heatmap") -> None:
@@ -136,13 +152,54 @@ def subpixel_shift(heatmap: Tensor, cell: Tensor) -> Tensor:
     return shift.masked_fill((cell < 0)[..., None], torch.nan)
 
 
-def cell_to_crop(cell: Tensor, shift: Tensor, H: int, W: int) -> Tensor:
+def quarter_shift(heatmap: Tensor, cell: Tensor) -> Tensor:
+    """A quarter of a cell towards the higher neighbour, in x and in y: the published networks' decoding.
+
+    None between equal neighbours, and none along a direction in which a neighbour is missing (the map's border).
+
+    Args: heatmap (N, K, H, W) floating point; cell (N, K, C) int64.
+    Returns: (N, K, C, 2) float32, (x, y) in cells; NaN where the cell is -1.
+    """
+    _check_heatmap(heatmap)
+    _check_cells(heatmap, cell)
+    H, W = heatmap.shape[2:]
+    flat = heatmap.flatten(2)
+    known = cell.clamp(min=0)
+
+    def along(position: Tensor, length: int, stride: int) -> Tensor:
+        step = torch.where((position > 0) & (position < length - 1), stride, 0)
+        return 0.25 * torch.sign(flat.gather(2, known + step).float() - flat.gather(2, known - step).float())
+
+    shift = torch.stack([along(known % W, W, 1), along(known // W, H, W)], dim=-1)
+    return shift.masked_fill((cell < 0)[..., None], torch.nan)
+
+
+def cell_to_crop(cell: Tensor, shift: Tensor, H: int, W: int, centre: float = 0.5) -> Tensor:
     """Cells (...) int64 and shifts (..., 2) in cells to normalised crop coordinates (..., 2) float32, (x, y).
 
-    A cell's centre is half a cell from its corner (see tkm/geometry.py); NaN where the cell is -1.
+    A cell stands for the point `centre` cells from its corner: its middle (see tkm/geometry.py), unless the network was trained
+    otherwise. NaN where the cell is -1.
     """
     if shift.shape != (*cell.shape, 2):
         raise ValueError(f"shift must have shape {(*cell.shape, 2)}, not {tuple(shift.shape)}")
-    centre = torch.stack([cell % W, cell.div(W, rounding_mode="floor")], dim=-1) + 0.5
-    xy = (centre + shift) / torch.tensor([W, H], dtype=torch.float32, device=cell.device)
+    corner = torch.stack([cell % W, cell.div(W, rounding_mode="floor")], dim=-1)
+    xy = (corner + centre + shift) / torch.tensor([W, H], dtype=torch.float32, device=cell.device)
     return xy.masked_fill((cell < 0)[..., None], torch.nan)
+
+
+def decode_highest(heatmap: Tensor, centre: float) -> PoseEstimate:
+    """Each keypoint where its response is highest (Eq. 1), of equal cells in the first, moved by `quarter_shift`.
+
+    So the keypoint is its map's first candidate, in cell and position. heatmap (N, K, H, W) floating point; centre as
+    `cell_to_crop` takes it.
+    """
+    _check_heatmap(heatmap)
+    heatmap = heatmap.float()
+    H, W = heatmap.shape[2:]
+    flat = heatmap.flatten(2)
+    # argmax may give any of equal cells, another one on another device.
+    index = torch.arange(H * W, device=heatmap.device)
+    cell = torch.where(flat == flat.amax(2, keepdim=True), index, H * W - 1).amin(2)
+    xy = cell_to_crop(cell[..., None], quarter_shift(heatmap, cell[..., None]), H, W, centre)[:, :, 0]
+    score = flat.gather(2, cell[..., None])[..., 0].clamp(0, 1)
+    return PoseEstimate(xy, score, cell, heatmap)

@@ -135,3 +135,35 @@ class CandidateSet:
 
     def __len__(self) -> int:
         return len(self.response)
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """What trained heads say of people, row for row beside a PoseSet; None is what no head was there for.
+
+    At S = 1 + C places of each keypoint: the cell of the pose's own keypoint, then those of its candidates. D channels.
+
+    feature        (P, K, S, D) int8, the matching features F in steps; 0 where there are fewer candidates
+    feature_step   (P, K, S) float32, what a step of each vector is worth
+    scalar         (P, K, S) float32, w_k . H of Eq. 6 (choice 8 of docs/method.md); NaN where there are fewer
+    body           (P, D) int8, the feature of the whole body in steps
+    body_step      (P,) float32
+    """
+
+    feature: NDArray[np.int8] | None
+    feature_step: Float | None
+    scalar: Float | None
+    body: NDArray[np.int8] | None
+    body_step: Float | None
+
+    def __post_init__(self) -> None:
+        if (self.feature is None) != (self.feature_step is None) or (self.body is None) != (self.body_step is None):
+            raise ValueError("FeatureSet.feature and feature_step, body and body_step go together")
+        if self.feature is not None and self.feature_step is not None:
+            check(self, "feature", (None, None, None, None), np.int8)
+            check(self, "feature_step", self.feature.shape[:3], np.float32)
+        if self.scalar is not None:
+            check(self, "scalar", (None, None, None) if self.feature is None else self.feature.shape[:3], np.float32)
+        if self.body is not None:
+            check(self, "body", (None, None), np.int8)
+            check(self, "body_step", self.body.shape[:1], np.float32)

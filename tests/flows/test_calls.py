@@ -46,7 +46,7 @@ def test_videos_of_one_content_are_worked_on_once_and_each_is_told_of_by_its_nam
     shutil.copy(demo_clip, copy)
     marks.mkdir()
     plans = [plan_of(store, clip) for clip in (demo_clip, copy)]
-    calls = [video_call(p, "detect", 0, fail_and_leave_a_mark, (str(marks), p.source.uri)) for p in plans]
+    calls = [video_call(p, ["detect"], 0, fail_and_leave_a_mark, (str(marks), p.source.uri)) for p in plans]
     with (
         LocalCluster(n_workers=1, threads_per_worker=2, resources={"CPU": 2}, dashboard_address=None) as cluster,
         Client(cluster, set_as_default=False) as client,

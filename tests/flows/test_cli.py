@@ -90,7 +90,7 @@ def test_s3_that_cannot_be_used_is_named_before_anything_starts(
     [
         ("TKM_TRACK_SIMILARITY", "oks", "TKM_TRACK_SIMILARITY"),
         ("TKM_TRACK__SIMILARTY", "oks", "did you mean track.similarity?"),
-        ("TKM_TRACK__SIMILARITY", "okss", "track.similarity: must be 'iou' or 'oks' (given: 'okss')"),
+        ("TKM_TRACK__SIMILARITY", "okss", "track.similarity: must be 'iou', 'oks', 'tbm' or 'tkm' (given: 'okss')"),
     ],
 )
 def test_a_mistyped_variable_is_named(variable: str, value: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,10 +76,10 @@ def test_without_a_change_the_stage_is_computed_anew_and_gives_the_same(store: S
 
 
 def test_only_the_named_videos_of_the_named_run_run_again(store: Store, original: tuple[Path, str]) -> None:
-    summary = again(store, "track", "similarity=oks", videos=["sampled*"])
+    summary = again(store, "track", "similarity=iou", videos=["sampled*"])
     assert (summary.videos, computed(summary)) == (1, {"track": 6, "publish": 6})
     assert set(read_results(store, None, "videos").to_pandas().run) == {original[1], summary.run}
-    of_first = again(store, "track", "track.similarity=oks", run=original[1])
+    of_first = again(store, "track", "track.similarity=iou", run=original[1])
     assert (of_first.videos, computed(of_first)) == (1, {"track": 12, "publish": 12})
 
 
@@ -87,7 +87,7 @@ def test_videos_that_are_gone_are_needed_for_pixels_only(store: Store, original:
     moved = original[0] / "moved"
     (original[0] / "one").rename(moved)
     try:
-        assert computed(again(store, "track", "similarity=oks", videos=["whole.mp4"])) == {"track": 12, "publish": 12}
+        assert computed(again(store, "track", "similarity=iou", videos=["whole.mp4"])) == {"track": 12, "publish": 12}
         failed = again(store, "detect", "score_threshold=0.4", videos=["whole.mp4"])
     finally:
         moved.rename(original[0] / "one")
@@ -127,4 +127,6 @@ def test_videos_and_runs_that_are_not_there_are_named(store: Store, tmp_path: Pa
 
 def test_what_rests_on_a_stage() -> None:
     assert dependents("publish") == {"publish"}
-    assert dependents("suppress") == {"suppress", "track", "publish"}
+    assert dependents("embed") == {"embed", "track", "paths", "refine", "publish"}
+    assert dependents("track") == {"track", "publish"}
+    assert dependents("refine") == {"refine", "publish"}

@@ -17,14 +17,14 @@ def settings_file(folder: Path, text: str) -> Path:
 
 
 def test_options_win_over_environment_over_file_over_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    track = '[track]\nsimilarity = "oks"\niou_gate = 0.3\n'
+    track = '[track]\nsimilarity = "iou"\niou_gate = 0.3\n'
     file = settings_file(tmp_path, f"{track}[detect]\nnms_iou = 0.5\n[engine]\nworkers = 7\n")
     monkeypatch.setenv("TKM_TRACK__IOU_GATE", "0.4")
     monkeypatch.setenv("TKM_ENGINE__WORKERS", "3")
     chosen = load_settings({"engine": {"workers": "2"}}, file)
     assert chosen.engine.workers == 2
     assert chosen.track.iou_gate == 0.4
-    assert chosen.track.similarity == "oks"
+    assert chosen.track.similarity == "iou"
     assert chosen.detect.nms_iou == 0.5
     assert chosen.engine.retries == load_settings({}).engine.retries
 

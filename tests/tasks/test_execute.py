@@ -119,7 +119,7 @@ def test_pieces_cover_what_is_missing_and_nothing_else() -> None:
 
 
 def test_a_tracking_parameter_leaves_everything_before_it_done(short_run: VideoPlan, demo_clip: Path) -> None:
-    other = plan_of(short_run.store, demo_clip, SHORT | {"track": track.TrackParams(similarity="oks")})
+    other = plan_of(short_run.store, demo_clip, SHORT | {"track": track.TrackParams(similarity="iou")})
     closed = {stage.name: {short_run.keys[stage.name]} for stage in short_run.stages}
     assert missing(short_run, NONE, closed) == set()
     assert missing(other, NONE, closed) == {"track", "publish"}

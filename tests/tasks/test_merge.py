@@ -26,7 +26,7 @@ def test_run_ids_rise_also_within_a_second_and_after_a_clock_that_is_ahead(tmp_p
 def test_a_run_that_found_its_rows_published_still_counts_as_the_later_one(demo_clip: Path, tmp_path: Path) -> None:
     store, short = Store(str(tmp_path)), {"index": index.IndexParams(frames=":2")}
     one = plan_of(store, demo_clip, short)
-    other = plan_of(store, demo_clip, short | {"track": track.TrackParams(similarity="oks")})
+    other = plan_of(store, demo_clip, short | {"track": track.TrackParams(similarity="iou")})
     for plan in (one, other):
         run_all(plan)
     tables.create_tables(store)

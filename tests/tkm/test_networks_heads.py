@@ -87,6 +87,14 @@ def test_a_head_in_half_precision_loads_in_float32(tmp_path):
     assert {parameter.dtype for parameter in head.parameters()} == {torch.float32}
 
 
+def test_equal_heads_have_equal_bytes(tmp_path):
+    facts = small("matching")
+    (tmp_path / "again").mkdir()
+    assert {saved(folder, facts).read_bytes() for folder in (tmp_path, tmp_path / "again") for _ in range(4)} == {
+        (tmp_path / "matching.safetensors").read_bytes()
+    }
+
+
 def test_saving_over_a_head_replaces_it(tmp_path):
     path = saved(tmp_path, small("matching"))
     save_head(path, build(small("matching", tau=3)), small("matching", tau=3))

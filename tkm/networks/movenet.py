@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tkm import weights
+from tkm.heatmaps import PoseEstimate, cell_to_crop, subpixel_shift
 
 INPUT_SIZE_PX = 256
 KEYPOINTS = 17
@@ -33,29 +34,15 @@ class MoveNetOutput(NamedTuple):
     regression_yx   (N, K, 2, 64, 64), from a cell, taken as the person's centre, to each keypoint
     offset_yx       (N, K, 2, 64, 64), from a cell's index to the keypoint in it
     features        backbone outputs at strides 4, 8, 16: (N, 40, 64, 64), (N, 56, 32, 32), (N, 168, 16, 16), before
-                    the pyramid; linear (no activation), so negative values occur
+                    the pyramid; linear (no activation), so negative values occur. Then the pyramid's, (N, 24, 64, 64), from
+                    which all of the above is computed
     """
 
     heatmap: Tensor
     centre: Tensor
     regression_yx: Tensor
     offset_yx: Tensor
-    features: tuple[Tensor, Tensor, Tensor]
-
-
-class MoveNetPose(NamedTuple):
-    """The pose of the one person whom the crop is about.
-
-    xy                 (N, K, 2) float32, share of the crop's side: (0, 0) its top left corner, (1, 1) its bottom right
-    score              (N, K) float32, the heatmap's response at the keypoint's cell, in [0, 1]
-    cell               (N, K) int64, the keypoint's cell, row * 64 + column
-    weighted_heatmap   (N, K, 64, 64) float32, the responses divided by the distance to the regressed keypoint plus 1.8
-    """
-
-    xy: Tensor
-    score: Tensor
-    cell: Tensor
-    weighted_heatmap: Tensor
+    features: tuple[Tensor, ...]
 
 
 class SameConv(nn.Conv2d):
@@ -185,24 +172,61 @@ class MoveNetThunder(nn.Module):
         self.register_buffer("cell", cell, persistent=False)
         self.register_buffer("middle_weight", 1 / (from_middle + DISTANCE_OFFSET_CELLS), persistent=False)
 
-    def forward(self, crops: Tensor) -> MoveNetOutput:
-        """crops: (N, 3, 256, 256) float32, RGB, 0..255."""
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Pixels (N, 256, 256, 3) uint8 RGB to what `features` takes, (N, 3, 256, 256) float32 in channels-last memory."""
+        return pixels.permute(0, 3, 1, 2).float()
+
+    def features(self, crops: Tensor) -> tuple[Tensor, ...]:
+        """The backbone and its pyramid alone: `features` of the output. crops: (N, 3, 256, 256) float32, RGB, 0..255."""
         _, stride4, stride8, stride16, deep16, _, _, stride32 = self.backbone(crops * PIXEL_SCALE - 1)
-        x = self.pyramid((stride32, stride16, stride8, stride4))
+        return stride4, stride8, deep16, self.pyramid((stride32, stride16, stride8, stride4))
+
+    def answer(self, features: tuple[Tensor, ...]) -> MoveNetOutput:
+        """What the heads say of the pyramid's output."""
+        x = features[-1]
         return MoveNetOutput(
             heatmap=self.heatmap(x).sigmoid(),
             centre=self.centre(x).sigmoid()[:, 0],
             regression_yx=self.regression(x).unflatten(1, (KEYPOINTS, 2)),
             offset_yx=self.offset(x).unflatten(1, (KEYPOINTS, 2)),
-            features=(stride4, stride8, deep16),
+            features=features,
         )
 
-    def decode(self, output: MoveNetOutput) -> MoveNetPose:
+    def forward(self, crops: Tensor) -> MoveNetOutput:
+        """crops: (N, 3, 256, 256) float32, RGB, 0..255."""
+        return self.answer(self.features(crops))
+
+    def averaged(self, output: MoveNetOutput, mirrored: MoveNetOutput, flip_order: tuple[int, ...]) -> MoveNetOutput:
+        """Mean of the maps of crops and of their mirror images, brought back; features are those of the crops.
+
+        Cells have their middles at j + 0.5 (the offset counts from the cell's corner), so column j becomes column 63 - j and the
+        maps need no shift. A keypoint at x = j + v, with v an offset or, from the person's cell, a regression, is at
+        64 - x = (63 - j) + (1 - v) in the mirror image: there v has become 1 - v.
+        """
+        order = list(flip_order)
+
+        def mean(own: Tensor, other: Tensor) -> Tensor:
+            return (own.float() + other.float()) / 2
+
+        def back(maps_yx: Tensor) -> Tensor:
+            y, x = maps_yx[:, order].flip(4).float().unbind(2)
+            return torch.stack([y, 1 - x], dim=2)
+
+        return MoveNetOutput(
+            heatmap=mean(output.heatmap, mirrored.heatmap[:, order].flip(3)),
+            centre=mean(output.centre, mirrored.centre.flip(2)),
+            regression_yx=mean(output.regression_yx, back(mirrored.regression_yx)),
+            offset_yx=mean(output.offset_yx, back(mirrored.offset_yx)),
+            features=output.features,
+        )
+
+    def decode(self, output: MoveNetOutput) -> PoseEstimate:
         """The published graph's own decoding, for a batch.
 
         The person is where the centre response, weighed by nearness to the crop's middle, is highest. From there each
         keypoint is regressed roughly; it is then sought in its heatmap, weighed by nearness to the regressed position,
-        and placed within its cell by that cell's offset.
+        and placed within its cell by that cell's offset. The weighted heatmap is the responses divided by the distance to the
+        regressed position plus 1.8.
         """
         heatmap = output.heatmap.float()
         person = (output.centre.float() * self.middle_weight).flatten(1).argmax(1)  # (N,) index of a cell
@@ -215,7 +239,11 @@ class MoveNetThunder(nn.Module):
         cell_yx = torch.stack((best // HEATMAP_SIZE, best % HEATMAP_SIZE), dim=-1)
         xy = (cell_yx + _at_cell(output.offset_yx, best)).flip(-1) / HEATMAP_SIZE
         score = heatmap.flatten(2).gather(2, best[..., None])[..., 0]
-        return MoveNetPose(xy, score, best, weighted)
+        return PoseEstimate(xy, score, best, weighted)
+
+    def place(self, heatmap: Tensor, cell: Tensor) -> Tensor:
+        """Where in the crop the peaks in these cells (N, K, C) stand: (N, K, C, 2) float32, NaN where the cell is -1."""
+        return cell_to_crop(cell, subpixel_shift(heatmap, cell), HEATMAP_SIZE, HEATMAP_SIZE)
 
 
 def _at_cell(maps_yx: Tensor, cell: Tensor) -> Tensor:

@@ -1,0 +1,125 @@
+"""embed: what the trained heads say of the survivors. Matching features at every candidate, refinement scalars, whole bodies.
+
+A first run decodes a video once and runs the backbone once a crop: estimate leaves its feature maps for this stage, which sees
+the same blocks. Alone, with a retrained head, it cuts the survivors' crops again; the numbers are the same, bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+from tkm.quantisation import quantise
+
+from storage.codecs import candidates_from_table, column, detections_from_table, features_to_table, skeleton_of_table
+from storage.schemas import FEATURES
+from tasks import estimate, index, suppress, trained
+from tasks.stage import Block, Params, Resources, Stage
+from tkm.networks import runtime
+from tkm.types import CandidateSet, FeatureSet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DIGEST = r"^[0-9a-f]{64}$"
+
+
+class EmbedParams(Params):
+    """Parameters of embed: digests of the heads that the run uses. A run finds them, see tasks.heads."""
+
+    matching: str | None = Field(
+        None, pattern=DIGEST, description="digest of the matching head", json_schema_extra={"option": None}
+    )
+    body: str | None = Field(None, pattern=DIGEST, description="digest of the body head", json_schema_extra={"option": None})
+    refinement: str | None = Field(
+        None, pattern=DIGEST, description="digest of the refinement head", json_schema_extra={"option": None}
+    )
+
+
+class _Embedded(NamedTuple):
+    """Features of crops, one row a person; (P, 0) where no head makes them."""
+
+    feature: Tensor  # (P, K, S, D)
+    scalar: Tensor  # (P, K, S)
+    body: Tensor  # (P, D)
+
+
+def run(block: Block, params: EmbedParams) -> pa.Table:
+    """Features of the survivors of a block of frames, in their order."""
+    is_kept = block.inputs["suppress"]["is_kept"]
+    people = block.inputs["estimate"].filter(is_kept)
+    if not people.num_rows:
+        return FEATURES.empty_table()
+    found = _embed(_maps(block, people), _cells(candidates_from_table(people, skeleton_of_table(people))), params)
+    feature, feature_step = _steps(found.feature, params.matching)
+    body, body_step = _steps(found.body, params.body)
+    features = FeatureSet(feature, feature_step, found.scalar.numpy() if params.refinement else None, body, body_step)
+    return features_to_table(column(people, "frame", np.int64), column(people, "detection", np.int64), features)
+
+
+def _maps(block: Block, people: pa.Table) -> tuple[Tensor, ...]:
+    """The backbone's maps of the survivors' crops, on the device: what estimate left of all crops of the block, or made anew."""
+    import torch  # here: see tkm.networks.runtime
+
+    if "features" in block.shared:
+        kept = torch.from_numpy(np.flatnonzero(column(block.inputs["suppress"], "is_kept", np.bool_)))
+        return tuple(maps[kept.to(maps.device)] for maps in block.shared["features"])
+    estimated: estimate.EstimateParams = block.input_params["estimate"]  # type: ignore[assignment]
+    return estimate.backbone_features(block, detections_from_table(people), estimated)
+
+
+def _cells(candidates: CandidateSet) -> Tensor:
+    """(P, K, S) int64, the cells of the S places of each keypoint; -1 where there are fewer."""
+    import torch
+
+    return torch.from_numpy(np.concatenate([candidates.pose_cell[..., None], candidates.cell], axis=2).astype(np.int64))
+
+
+def _embed(maps: tuple[Tensor, ...], cell: Tensor, params: EmbedParams) -> _Embedded:
+    from tkm.heatmaps import gather_cells
+
+    nothing = maps[0].new_zeros(runtime.ROWS[runtime.device().type], 0)
+
+    def heads(part: tuple[Tensor, ...]) -> _Embedded:
+        *own, places = part
+        levels = tuple(own)
+        return _Embedded(
+            _vectors(trained.matching(params.matching).module(levels), places) if params.matching else nothing,
+            gather_cells(trained.refinement(params.refinement).scalars(levels), places) if params.refinement else nothing,
+            trained.body(params.body).vector(levels) if params.body else nothing,
+        )
+
+    return runtime.in_passes((*maps, cell), heads)
+
+
+def _vectors(maps: Tensor, cell: Tensor) -> Tensor:
+    """Vectors (N, K, S, D) float32 of maps (N, D, H, W) in cells (N, K, S); 0 where the cell is -1."""
+    N, K, S = cell.shape
+    known = cell.clamp(min=0).reshape(N, 1, K * S).expand(-1, maps.shape[1], -1)
+    vectors = maps.flatten(2).gather(2, known).float().reshape(N, maps.shape[1], K, S).permute(0, 2, 3, 1)
+    return vectors.masked_fill((cell < 0)[..., None], 0)
+
+
+def _steps(vectors: Tensor, head: str | None) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    return quantise(vectors.numpy()) if head else (None, None)
+
+
+def _weights(params: EmbedParams) -> dict[str, str]:
+    digests = {"matching": params.matching, "body": params.body, "refinement": params.refinement}
+    return {head: digest for head, digest in digests.items() if digest}
+
+
+STAGE = Stage(
+    "embed",
+    run,
+    EmbedParams,
+    inputs=(index.STAGE, estimate.STAGE, suppress.STAGE),
+    output=FEATURES,
+    resources=Resources(gpus=1),
+    version=1,
+    images=True,
+    weights=lambda params: {**estimate.STAGE.weights(params), **_weights(params["embed"])},
+    is_active=lambda params: bool(_weights(params["embed"])),
+)

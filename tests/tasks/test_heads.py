@@ -1,0 +1,200 @@
+"""Where weights go: into the keys of the stages that use them and no others; what is missing or does not fit is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.sources import Source
+from storage.store import Store
+from tasks.given import GivenParams
+from tasks.heads import HeadsError, Role, check_weights, digests_of, unused, with_other_weights, with_weights
+from tasks.pipeline import PIPELINE
+from tasks.plan import plan_video
+from tasks.stage import Params
+from tests.heads import MOVENET, save_random_head
+from tkm.weights import WeightsError
+
+ALL: dict[Role, str] = {role: digit * 64 for role, digit in (("matching", "1"), ("body", "2"), ("refinement", "3"))}  # type: ignore[misc]
+OTHER = "9" * 64
+
+
+def params(**sections: Mapping[str, Any]) -> dict[str, Params]:
+    return {stage.name: stage.Params(**sections.get(stage.name, {})) for stage in PIPELINE}
+
+
+def digests_by_stage(found: Mapping[str, Params]) -> dict[str, set[str]]:
+    """Stages that hold digests, and which."""
+    held = {stage: {v for v in one.model_dump().values() if isinstance(v, str) and len(v) == 64} for stage, one in found.items()}
+    return {stage: digests for stage, digests in held.items() if digests}
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({}, {}),
+        ({"track": {"similarity": "tkm"}}, {"embed": {"matching"}, "track": {"matching"}}),
+        ({"track": {"similarity": "tbm"}}, {"embed": {"body"}, "track": {"body"}}),
+        (
+            {"refine": {"on": True}},
+            {"embed": {"matching", "refinement"}, "paths": {"matching"}, "refine": {"matching", "refinement"}},
+        ),
+        ({"refine": {"on": True}, "paths": {"tau": 0}}, {"embed": {"refinement"}, "refine": {"refinement"}}),
+        (
+            {"refine": {"on": True}, "track": {"similarity": "tbm"}},
+            {
+                "embed": {"matching", "body", "refinement"}, "track": {"body"}, "paths": {"matching"},
+                "refine": {"matching", "refinement"},
+            },
+        ),
+    ],
+    ids=["nothing", "tkm", "tbm", "refine", "self-refinement", "tbm and refine"],
+)  # fmt: skip
+def test_digests_stand_where_they_are_used_and_nowhere_else(
+    sections: dict[str, Any], expected: dict[str, set[Role]]
+) -> None:
+    placed = with_weights(params(**sections), ALL)
+    assert digests_by_stage(placed) == {stage: {ALL[role] for role in roles} for stage, roles in expected.items()}
+    used = set().union(*expected.values())
+    assert digests_of(placed) == {role: digest for role, digest in ALL.items() if role in used}
+    assert {note.split(" ")[0] for note in unused(placed, ALL)} == {f"--{role}-weights" for role in ALL.keys() - used}
+    assert with_weights(placed, ALL) == placed
+
+
+def changed_stages(sections: dict[str, Any], role: Role) -> set[str]:
+    """Stages whose keys differ where one head is another."""
+    store = Store("/nowhere")
+    plans = [
+        plan_video(store, Source("/a.mp4"), "content", with_weights(params(**sections), digests))
+        for digests in (ALL, {**ALL, role: OTHER})
+    ]
+    assert plans[0].keys.keys() == plans[1].keys.keys()
+    return {stage for stage, key in plans[0].keys.items() if plans[1].keys[stage] != key}
+
+
+def test_another_head_computes_neither_detections_nor_heatmaps_again() -> None:
+    everything = {"refine": {"on": True}, "track": {"similarity": "tkm"}}
+    rest = {"embed", "track", "paths", "refine", "publish"}
+    assert changed_stages(everything, "matching") == rest
+    assert changed_stages(everything, "refinement") == rest, "what embed makes is one artifact"
+    assert changed_stages(everything, "body") == set()
+    assert changed_stages({"track": {"similarity": "tbm"}}, "body") == {"embed", "track", "publish"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "there", "said"),
+    [
+        ({"track": {"similarity": "tkm"}}, (), "--track-similarity tkm needs a trained matching head.*--matching-weights FILE"),
+        ({"track": {"similarity": "tbm"}}, ("matching",), "tbm needs a trained body head.*--body-weights FILE"),
+        ({"refine": {"on": True}}, ("matching",), "--refine needs a trained refinement head.*--refinement-weights FILE"),
+        ({"refine": {"on": True}}, ("refinement",), "--refine with --paths-tau above 0 needs a trained matching head"),
+        ({"refine": {"on": True}, "paths": {"tau": 0}}, ("matching",), "--refinement-weights FILE"),
+    ],
+)
+def test_a_head_that_is_missing_is_named_with_why_and_how(
+    sections: dict[str, Any], there: tuple[Role, ...], said: str
+) -> None:
+    with pytest.raises(HeadsError, match=said) as caught:
+        with_weights(params(**sections), {role: ALL[role] for role in there})
+    assert "none is embedded" in str(caught.value)
+    assert "docs/networks.md" in str(caught.value)
+
+
+def test_poses_from_a_file_have_no_features_and_boxes_have() -> None:
+    tkm = params(track={"similarity": "tkm"})
+    with pytest.raises(HeadsError, match=r"--track-similarity tkm looks at features.*--detections"):
+        with_weights({**tkm, "poses": GivenParams(sha256=OTHER)}, ALL)
+    assert with_weights({**tkm, "boxes": GivenParams(sha256=OTHER)}, ALL)["track"].head == ALL["matching"]  # type: ignore[attr-defined]
+
+
+def test_networks_without_embedded_weights_need_a_file() -> None:
+    with pytest.raises(HeadsError, match=r"hrnet-w48 has no embedded weights.*--pose-weights FILE"):
+        with_weights(params(estimate={"network": "hrnet-w48"}), {})
+    with pytest.raises(HeadsError, match=r"faster-rcnn-resnet-101 has no embedded weights.*--detector-weights FILE"):
+        with_weights(params(detect={"network": "faster-rcnn-resnet-101"}), {})
+    with pytest.raises(HeadsError, match=r"--detector-weights is not for nanodet.*--detect-network"):
+        with_weights(params(), {"detector": OTHER})
+    own: dict[Role, str] = {"pose": OTHER, "detector": "8" * 64}
+    chosen = {"estimate": {"network": "hrnet-w48"}, "detect": {"network": "faster-rcnn-resnet-101"}}
+    assert digests_by_stage(with_weights(params(**chosen), own)) == {"estimate": {OTHER}, "detect": {"8" * 64}}
+
+
+def test_networks_that_do_not_run_need_no_file_and_one_that_is_given_is_noted() -> None:
+    boxes = {**params(detect={"network": "faster-rcnn-resnet-101"}), "boxes": GivenParams(sha256=OTHER)}
+    assert digests_by_stage(with_weights(boxes, {"detector": OTHER})) == {"boxes": {OTHER}}
+    assert unused(boxes, ["detector"]) == ["--detector-weights is not used: boxes or poses are given"]
+    poses = {**params(estimate={"network": "hrnet-w48"}), "poses": GivenParams(sha256=OTHER)}
+    assert digests_by_stage(with_weights(poses, {})) == {"poses": {OTHER}}
+
+
+def test_a_change_keeps_the_heads_there_were_and_takes_new_ones_in_their_place() -> None:
+    before = with_weights(params(track={"similarity": "tkm"}, refine={"on": True}), ALL)
+    oks = {**before, "track": type(before["track"])(similarity="oks")}
+    assert digests_of(with_other_weights(before, oks, {})) == {role: ALL[role] for role in ("matching", "refinement")}
+    other = with_other_weights(before, before, {"refinement": OTHER})
+    assert digests_of(other) == {"matching": ALL["matching"], "refinement": OTHER}
+    network = type(before["estimate"])
+    of_file = with_weights({**params(), "estimate": network(network="resnet-50")}, {"pose": OTHER})
+    back = with_other_weights(of_file, {**of_file, "estimate": network()}, {})
+    assert digests_of(back) == {}, "another network takes nothing of the one before it"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Head files of random weights that fit the embedded network, and such as do not."""
+    folder = tmp_path_factory.mktemp("heads")
+    usual: dict[str, tuple[Any, dict[str, Any]]] = {
+        "matching": ("matching", {}),
+        "refinement": ("refinement", {}),
+        "of single frames": ("refinement", {"tau": 0}),
+        "body": ("body", {}),
+        "of another network": ("matching", {"network": "hrnet-w32"}),
+        "of other weights": ("matching", {"pose_sha256": OTHER}),
+        "of another skeleton": ("matching", {"skeleton": "posetrack_15"}),
+    }
+    return {name: save_random_head(folder / name, kind, **facts) for name, (kind, facts) in usual.items()}
+
+
+REFINED = {"track": {"similarity": "tkm"}, "refine": {"on": True}}
+
+
+@pytest.mark.parametrize(
+    ("heads", "tau", "said"),
+    [
+        ({}, 5, None),
+        ({"refinement": "of single frames"}, 0, None),
+        ({"matching": "body"}, 5, "is a body head, and a matching head is needed"),
+        ({"matching": "of another network"}, 5, "was trained on features of hrnet-w32, and poses come from movenet-thunder"),
+        ({"matching": "of other weights"}, 5, f"with the weights {OTHER[:8]}.*the weights {MOVENET[:8]}"),
+        ({"matching": "of another skeleton"}, 5, "trained for the skeleton posetrack_15"),
+        ({"refinement": "of single frames"}, 5, "trained on single frames, and --paths-tau is 5"),
+        ({}, 0, "trained over windows of 5 frames.*--paths-tau is 0.*give --paths-tau 5"),
+    ],
+)
+@pytest.mark.parametrize("is_given", [True, False], ids=["given now", "of an earlier run"])
+def test_heads_that_do_not_fit_are_named(
+    files: dict[str, Path], heads: dict[Role, str], tau: int, said: str | None, is_given: bool
+) -> None:
+    chosen: dict[Role, str] = {"matching": "matching", "refinement": "refinement", **heads}
+    digests: dict[Role, str] = {role: f"{n}" * 64 for n, role in enumerate(chosen)}
+    located = {digests[role]: files[name] for role, name in chosen.items()}
+    placed = with_weights(params(**REFINED, paths={"tau": tau}), digests)
+    if said is None:
+        check_weights(placed, located.__getitem__, chosen if is_given else {})
+        return
+    role = next(iter(heads), "refinement")
+    where = f"^--{role}-weights {chosen[role]} " if is_given else f"^the run's {role} head {digests[role][:8]} "
+    with pytest.raises(WeightsError, match=f"{where}.*{said}") as caught:
+        check_weights(placed, located.__getitem__, chosen if is_given else {})
+    assert str(files["matching"].parent) not in str(caught.value), "the copy in the cache is not what the user knows"
+
+
+def test_a_given_file_that_is_no_head_is_named_as_the_user_knows_it(tmp_path: Path) -> None:
+    copy = tmp_path / ("0" * 64)
+    copy.write_bytes(b"no head")
+    placed = with_weights(params(track={"similarity": "tkm"}), {"matching": "0" * 64})
+    with pytest.raises(WeightsError, match=r"--matching-weights mine\.pth is damaged or no safetensors file"):
+        check_weights(placed, lambda _: copy, {"matching": "mine.pth"})

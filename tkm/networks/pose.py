@@ -1,0 +1,121 @@
+"""The paper's pose network: backbone, keypoint head, and the modules for matching, whole bodies and refinement beside them.
+
+Shape legend: N crops of H x W pixels, K keypoints, C candidates, h x w cells of the heatmaps.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from tkm import weights
+from tkm.heatmaps import PoseEstimate
+from tkm.networks.facts import Colours, facts_of
+from tkm.networks.hrnet import HRNet
+from tkm.networks.keypoint_head import HeatmapNetwork, HeatmapOutput, KeypointHead
+from tkm.networks.movenet import MoveNetOutput, MoveNetThunder
+from tkm.networks.resnet import ResNet
+from tkm.skeleton import COCO_17, Skeleton
+
+PoseOutput = HeatmapOutput | MoveNetOutput  # both have `heatmap` (N, K, h, w) and `features`, the backbone's maps
+
+
+class KeypointNetwork(Protocol):
+    """What MoveNetThunder and HeatmapNetwork have in common: a backbone and a keypoint head, and how their answers are read."""
+
+    def normalise(self, pixels: Tensor) -> Tensor: ...
+
+    def features(self, crops: Tensor) -> tuple[Tensor, ...]: ...
+
+    def answer(self, features: Any) -> Any: ...
+
+    def averaged(self, output: Any, mirrored: Any, flip_order: tuple[int, ...]) -> Any: ...
+
+    def decode(self, output: Any) -> PoseEstimate: ...
+
+    def place(self, heatmap: Tensor, cell: Tensor) -> Tensor: ...
+
+
+class PoseNetwork(nn.Module):
+    """Crops to heatmaps, and to what matching and refinement are computed from.
+
+    name         one of tkm.networks.facts.NETWORKS
+    skeleton     the keypoints that the head has, in its order
+    deconvs      transposed convolutions of the keypoint head; None for the network's own number
+    colours      order of the channels in which crops are fed; None for the network's own
+    keypoints    backbone and keypoint head
+    matching     features F and classifiers G_k (tkm.networks.matching), or None
+    body         the same for whole bodies (TBM, choice 15 of docs/method.md), or None
+    refinement   features H and the 1 x 1 convolution on them (tkm.networks.refinement), or None
+
+    Weights are random: tkm.networks.checkpoints loads files, `embedded` the network that comes with the package.
+    Raises ValueError for an unknown name, and for a skeleton that the network has no head for.
+    """
+
+    keypoints: KeypointNetwork
+
+    def __init__(
+        self, name: str, skeleton: Skeleton = COCO_17, *, deconvs: int | None = None, colours: Colours | None = None
+    ) -> None:
+        super().__init__()
+        self.facts = facts_of(name)
+        self.skeleton = skeleton
+        if skeleton.name not in self.facts.skeletons:
+            raise ValueError(f"{name} has keypoints of {', '.join(self.facts.skeletons)} only, not of {skeleton.name}")
+        if name == "movenet-thunder":
+            self.keypoints = MoveNetThunder()
+        else:
+            family, _, size = name.partition("-")
+            backbone = ResNet(int(size)) if family == "resnet" else HRNet(int(size[1:]))
+            deconvs = self.facts.deconvs if deconvs is None else deconvs
+            head = KeypointHead(self.facts.feature_channels[0], len(skeleton.keypoints), deconvs)
+            stride_px = self.facts.feature_strides_px[0] // 2**deconvs
+            self.keypoints = HeatmapNetwork(backbone, head, stride_px, colours or self.facts.colours)
+        self.matching: nn.Module | None = None
+        self.body: nn.Module | None = None
+        self.refinement: nn.Module | None = None
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Crops (N, H, W, 3) uint8 RGB to what `forward` takes: channels in the network's order, standardised as in training."""
+        return self.keypoints.normalise(pixels)
+
+    def features(self, crops: Tensor) -> tuple[Tensor, ...]:
+        """The backbone alone: its maps of normalised crops, with channels and strides as the network's facts say."""
+        return self.keypoints.features(crops)
+
+    def forward(self, crops: Tensor, flip_test: bool = False) -> PoseOutput:
+        """Heatmaps and features of normalised crops (N, 3, H, W) float32.
+
+        With flip_test the heatmaps are the mean of those of the crops and of their mirror images. Features are always those of
+        the crops themselves.
+        """
+        output: PoseOutput = self.keypoints.answer(self.features(crops))
+        if not flip_test:
+            return output
+        mirrored = self.keypoints.answer(self.features(crops.flip(3)))
+        averaged: PoseOutput = self.keypoints.averaged(output, mirrored, self.skeleton.flip_order)
+        return averaged
+
+    def decode(self, output: PoseOutput) -> PoseEstimate:
+        """The pose of the person whom each crop is about."""
+        return self.keypoints.decode(output)
+
+    def place(self, heatmap: Tensor, cell: Tensor) -> Tensor:
+        """Where in the crop the local maxima in these cells stand.
+
+        Args: heatmap (N, K, h, w); cell (N, K, C) int64, row * w + column, -1 for none.
+        Returns: (N, K, C, 2) float32, share of the crop's width and height; NaN where the cell is -1.
+        """
+        return self.keypoints.place(heatmap, cell)
+
+
+def embedded() -> PoseNetwork:
+    """MoveNet Thunder with the weights that come with the package, in evaluation mode.
+
+    Raises ValueError where the weights file is damaged.
+    """
+    network = PoseNetwork("movenet-thunder")
+    assert isinstance(network.keypoints, nn.Module)
+    network.keypoints.load_state_dict(weights.load("movenet-thunder"))
+    return network.eval()
