@@ -229,7 +229,9 @@ def refuse_secrets(settings: Mapping[str, Mapping[str, Any]]) -> None:
 
 def sentence(error: ValidationError, *within: str) -> str:
     """One line a wrong setting: its name (within a section), what was given, what is wrong with it."""
-    return "\n".join(_line(problem, tuple(str(part) for part in (*within, *problem["loc"]))) for problem in error.errors())
+    # A default that depends on a setting cannot be told where that is wrong: only the latter is an error of the user's.
+    problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
+    return "\n".join(_line(problem, tuple(str(part) for part in (*within, *problem["loc"]))) for problem in problems)
 
 
 def _line(problem: Any, place: tuple[str, ...]) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from distributed import Worker
 
 from flows import work  # noqa: F401 - what tasks run
+from tasks import estimate
 from tkm.networks import runtime
 
 
 def dask_setup(worker: Worker) -> None:  # noqa: ARG001 - Dask's signature
     """Called by Dask as the worker starts; a local one does so while Prefect starts in the flow's process."""
-    from tkm.networks.movenet import movenet_thunder
     from tkm.networks.nanodet import nanodet
 
     runtime.keep_freed_memory()
-    for network in (nanodet, movenet_thunder):
-        runtime.on_device(network)
+    runtime.on_device(nanodet)
+    estimate.pose_network(estimate.EstimateParams())

@@ -18,7 +18,7 @@ from tasks.stage import Block, Params, Resources, Stage
 from tkm import cropping, weights
 from tkm.geometry import crops_around, cut_crops
 from tkm.networks import runtime
-from tkm.networks.facts import FACTS, NetworkFacts, NetworkName
+from tkm.networks.facts import FACTS, NetworkName
 from tkm.skeleton import skeleton_of
 from tkm.types import CandidateSet, DetectionSet, PoseSet
 
@@ -30,17 +30,12 @@ if TYPE_CHECKING:
 EMBEDDED: NetworkName = "movenet-thunder"  # the network whose weights are in the package
 
 
-def _chosen(validated: Mapping[str, Any]) -> NetworkFacts:
-    # A network that there is not has an error of its own.
-    return FACTS[validated.get("network", EMBEDDED)]
-
-
 class EstimateParams(Params):
     """Parameters of estimate."""
 
     network: NetworkName = Field(EMBEDDED, description="backbone and keypoint head; others than the default need --pose-weights")
     input_px: str = Field(
-        default_factory=lambda validated: _written(_chosen(validated).input_px[0]),
+        default_factory=lambda validated: _written(FACTS[validated["network"]].input_px[0]),
         description="height x width of a crop: 256x256 for movenet-thunder; for others 384x288 (the default), 256x192, 256x256 "
         "or 384x384, that which their weights were trained at",
     )
@@ -56,7 +51,7 @@ class EstimateParams(Params):
         1.25, ge=1, le=2, description="size of a crop, in sizes of the box padded to its aspect (a square: of its longer side)"
     )
     grey_margin: float | None = Field(
-        default_factory=lambda validated: _chosen(validated).grey_margin,
+        default_factory=lambda validated: FACTS[validated["network"]].grey_margin,
         ge=0,
         description="pixels farther from the box than this share of its sides become blank; none keeps them (default 0.05 for "
         "movenet-thunder, none for others)",

@@ -12,12 +12,14 @@ import pytest
 from storage.bodies import machine_body
 from storage.sources import Source, content_digest
 from storage.store import Store, StoreError
-from tasks import paths, publish, refine, shots, track
+from tasks import embed, paths, publish, refine, shots, track
 from tasks.execute import run_frames, run_in_order, run_index, run_whole
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Params
+from tests.heads import on_this_machine, save_random_head
 from tests.s3_server import BUCKET, S3Server, serve
+from tkm.networks.heads import HeadKind
 from tkm.synthetic.bodies.body import BodyModel
 
 DEMO_CLIP = Path(__file__).resolve().parents[1] / "deployments" / "demo" / "cam01.mp4"
@@ -59,6 +61,29 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> VideoPlan:
     """All stages run on the first 20 frames of the bundled clip. Read it, do not change it."""
     store = Store(str(tmp_path_factory.mktemp("short-run")))
     plan = plan_of(store, DEMO_CLIP, {"index": PIPELINE[0].Params(frames=":20")})
+    run_all(plan)
+    return plan
+
+
+def head_params(folder: Path, tau: int = 5) -> dict[str, Params]:
+    """Parameters of a run that matches, tracks and refines by heads of random weights, which are put on this machine."""
+    kinds: tuple[HeadKind, ...] = ("matching", "body", "refinement")
+    digests = {kind: on_this_machine(save_random_head(folder / kind, kind, tau=tau)) for kind in kinds}
+    matching, refinement = digests["matching"], digests["refinement"]
+    return {
+        "embed": embed.EmbedParams(**digests),
+        "track": track.TrackParams(similarity="tkm", head=matching),
+        "paths": paths.PathsParams(tau=tau, matching=matching),
+        "refine": refine.RefineParams(on=True, matching=matching, refinement=refinement),
+    }
+
+
+@pytest.fixture(scope="session")
+def refined_run(tmp_path_factory: pytest.TempPathFactory) -> VideoPlan:
+    """All stages, those of heads too, run on the first 20 frames of the bundled clip. Read it, do not change it."""
+    store = Store(str(tmp_path_factory.mktemp("refined-run")))
+    chosen = {"index": PIPELINE[0].Params(frames=":20"), **head_params(tmp_path_factory.mktemp("heads"))}
+    plan = plan_of(store, DEMO_CLIP, chosen)
     run_all(plan)
     return plan
 

@@ -1,8 +1,8 @@
 """A stage's results may change only together with its version: else stores would mix old rows with new ones.
 
 golden.json holds each stage's version and coarse facts of its table on 20 frames of the bundled clip: for shots with cuts put
-between them, for boxes and poses, what the run itself found, given back for every second frame. After a wanted change, raise the
-stage's version and run `python -m tests.tasks.test_versions`.
+between them, for boxes and poses, what the run itself found, given back for every second frame, for embed, paths and refine, with
+heads of random weights. After a wanted change, raise the stage's version and run `python -m tests.tasks.test_versions`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tasks.execute import timeline
 from tasks.pipeline import PIPELINE
 from tasks.plan import VideoPlan
 from tasks.stage import Stage
-from tests.conftest import DEMO_CLIP, plan_of, run_all
+from tests.conftest import DEMO_CLIP, head_params, plan_of, run_all
 
 GOLDEN = Path(__file__).parent / "golden.json"
 
@@ -50,8 +50,9 @@ def facts(table: pa.Table) -> dict[str, Any]:
     return found
 
 
-def facts_of_run(plan: VideoPlan) -> dict[str, dict[str, Any]]:
+def facts_of_runs(plan: VideoPlan, refined: VideoPlan) -> dict[str, dict[str, Any]]:
     tables = {stage.name: plan.artifact(stage).read() for stage in plan.stages} | {"shots": shots_of_run(plan)}
+    tables |= {stage.name: refined.artifact(stage).read() for stage in refined.stages if stage not in plan.stages}
     tables |= {stage.name: given_of_run(plan, stage) for stage in (given.BOXES, given.POSES)}
     return {stage.name: {"version": stage.version, "facts": facts(tables[stage.name])} for stage in PIPELINE}
 
@@ -77,8 +78,8 @@ def given_of_run(plan: VideoPlan, stage: Stage) -> pa.Table:
 
 
 @pytest.mark.parametrize("name", [stage.name for stage in PIPELINE])
-def test_results_and_version_change_together(short_run: VideoPlan, name: str) -> None:
-    golden, now = json.loads(GOLDEN.read_text())[name], facts_of_run(short_run)[name]
+def test_results_and_version_change_together(short_run: VideoPlan, refined_run: VideoPlan, name: str) -> None:
+    golden, now = json.loads(GOLDEN.read_text())[name], facts_of_runs(short_run, refined_run)[name]
     same = golden["facts"].keys() == now["facts"].keys() and all(
         np.allclose(golden["facts"][column], now["facts"][column], rtol=2e-3, atol=2e-3) for column in golden["facts"]
     )
@@ -90,6 +91,8 @@ def test_results_and_version_change_together(short_run: VideoPlan, name: str) ->
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        plan = plan_of(Store(folder), DEMO_CLIP, {"index": index.IndexParams(frames=":20")})
-        run_all(plan)
-        GOLDEN.write_text(json.dumps(facts_of_run(plan), indent=1))
+        frames = {"index": index.IndexParams(frames=":20")}
+        plans = [plan_of(Store(folder), DEMO_CLIP, frames | heads) for heads in ({}, head_params(Path(folder)))]
+        for plan in plans:
+            run_all(plan)
+        GOLDEN.write_text(json.dumps(facts_of_runs(*plans), indent=1))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tkm.heatmaps import cell_to_crop, gather_cells, local_maxima, subpixel_shift
+from tkm.heatmaps import cell_to_crop, decode_highest, gather_cells, local_maxima, quarter_shift, subpixel_shift
 
 
 def peaks_by_loop(heatmap: np.ndarray, candidates: int, window: int) -> list[tuple[float, int]]:
@@ -135,6 +135,35 @@ def test_shift_is_none_on_flat_ground_and_on_one_cell():
     assert (subpixel_shift(torch.ones(1, 1, 1, 1), torch.tensor([[[0]]])) == 0).all()
 
 
+def test_quarter_shift_goes_towards_the_higher_neighbour_in_each_direction():
+    heatmap = torch.zeros(1, 1, 5, 6)
+    heatmap[0, 0, 2, 3] = 1
+    heatmap[0, 0, 2, 2], heatmap[0, 0, 2, 4] = 0.2, 0.3
+    heatmap[0, 0, 1, 3], heatmap[0, 0, 3, 3] = -0.1, -0.2
+    assert quarter_shift(heatmap, torch.tensor([[[15]]])).tolist() == [[[[0.25, -0.25]]]]
+    assert quarter_shift(-heatmap, torch.tensor([[[15]]])).tolist() == [[[[-0.25, 0.25]]]]
+
+
+def test_quarter_shift_is_none_between_equals_across_the_border_and_without_a_cell():
+    heatmap = torch.rand(1, 1, 5, 6, generator=torch.Generator().manual_seed(8))
+    assert (quarter_shift(torch.ones(1, 1, 5, 6), torch.tensor([[[15]]])) == 0).all()
+    corner, edge, missing = quarter_shift(heatmap, torch.tensor([[[29, 6, -1]]]))[0, 0]
+    assert corner.tolist() == [0, 0]
+    assert edge[0] == 0
+    assert abs(edge[1]) == 0.25
+    assert missing.isnan().all()
+
+
+def test_the_highest_cell_is_the_first_candidate_also_among_equals():
+    heatmap = torch.randint(0, 4, (3, 5, 7, 9), generator=torch.Generator().manual_seed(9)) / 2 - 0.4
+    pose, maxima = decode_highest(heatmap, 0.125), local_maxima(heatmap)
+    assert torch.equal(pose.cell, maxima.cell[..., 0])
+    placed = cell_to_crop(maxima.cell, quarter_shift(heatmap, maxima.cell), 7, 9, 0.125)
+    assert torch.equal(pose.xy, placed[:, :, 0])
+    assert torch.equal(pose.score, maxima.response[..., 0].clamp(0, 1))
+    assert pose.score.max() == 1
+
+
 def test_missing_candidates_are_nan_everywhere():
     heatmap = gaussians(torch.full((1, 1, 2), 4.2), H=8, W=8, sigma=1.0)
     cell = local_maxima(heatmap, candidates=3).cell
@@ -156,6 +185,8 @@ def test_cell_centres_in_crop_coordinates():
     cell = torch.tensor([[[0, 11]]])
     xy = cell_to_crop(cell, torch.zeros(1, 1, 2, 2), H=3, W=4)
     assert torch.allclose(xy[0, 0], torch.tensor([[0.125, 1 / 6], [0.875, 5 / 6]]))
+    xy = cell_to_crop(cell, torch.zeros(1, 1, 2, 2), H=3, W=4, centre=0.125)
+    assert torch.allclose(xy[0, 0], torch.tensor([[0.125 / 4, 0.125 / 3], [3.125 / 4, 2.125 / 3]]))
 
 
 @pytest.mark.parametrize(
@@ -167,6 +198,7 @@ def test_cell_centres_in_crop_coordinates():
         ("window", lambda: local_maxima(torch.zeros(1, 1, 8, 8), window=4)),
         ("cell", lambda: gather_cells(torch.zeros(1, 2, 8, 8), torch.zeros(1, 3, 1, dtype=torch.int64))),
         ("cell", lambda: subpixel_shift(torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 1, dtype=torch.int32))),
+        ("cell", lambda: quarter_shift(torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 1, dtype=torch.int32))),
         ("shift", lambda: cell_to_crop(torch.zeros(1, 2, 1, dtype=torch.int64), torch.zeros(1, 2, 2), 8, 8)),
     ],
 )

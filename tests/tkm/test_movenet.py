@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tkm.networks.movenet import MoveNetOutput, MoveNetThunder, movenet_thunder
+from tkm.skeleton import COCO_17
 
 GOLDEN = Path(__file__).parent / "golden" / "networks.npz"
 NOSE, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 5, 6
@@ -64,7 +65,7 @@ def hand_made(people_yx, keypoint_peaks):
         heatmap[0, :, y, x] = response
     offset = torch.zeros(1, 17, 2, 64, 64)
     offset[:, :, 0], offset[:, :, 1] = 0.25, 0.75  # y, x
-    return MoveNetOutput(heatmap, centre, torch.zeros(1, 17, 2, 64, 64), offset, (centre, centre, centre))
+    return MoveNetOutput(heatmap, centre, torch.zeros(1, 17, 2, 64, 64), offset, (centre,) * 4)
 
 
 def test_decoding_prefers_the_person_in_the_middle_and_what_is_near_the_regressed_position(network):
@@ -94,6 +95,52 @@ def test_a_crop_gets_the_same_bits_in_any_company(network, golden):
         torch.set_num_threads(threads)
     found, other_found = ((*output[:4], *output.features, *pose) for output, pose in (one, other))
     assert all(torch.equal(a[0], b[2]) for a, b in zip(found, other_found, strict=True))
+
+
+def test_features_alone_are_those_that_come_with_the_answers(network, golden):
+    crops = torch.from_numpy(golden["crops"][:1])
+    with torch.inference_mode():
+        output, features = network(network.normalise(crops)), network.features(network.normalise(crops))
+    assert [tuple(maps.shape[1:]) for maps in features] == [(40, 64, 64), (56, 32, 32), (168, 16, 16), (24, 64, 64)]
+    assert all(torch.equal(a, b) for a, b in zip(output.features, features, strict=True))
+
+
+def answers_of(people_x, keypoints_x):
+    """What a faultless network would say of one person (centre x) with keypoints (17,) x, in cells; all at the same height."""
+    heatmap, centre = torch.zeros(1, 17, 64, 64), torch.zeros(1, 64, 64)
+    regression, offset = torch.zeros(1, 17, 2, 64, 64), torch.zeros(1, 17, 2, 64, 64)
+    column = torch.arange(64)
+    centre[0, 32, int(people_x)] = 1
+    for k, x in enumerate(keypoints_x):
+        heatmap[0, k, 32, int(x)] = 0.8
+        regression[0, k, 1] = x - column
+        offset[0, k, 1] = (x % 1) * torch.ones(64)
+        offset[0, k, 0] = 0.3
+    return MoveNetOutput(heatmap, centre, regression, offset, (centre, centre, centre, centre))
+
+
+def test_the_mirror_image_of_a_person_brought_back_is_the_person(network):
+    x = torch.rand(17, generator=torch.Generator().manual_seed(1)) * 50 + 5
+    order = COCO_17.flip_order
+    own, mirrored = answers_of(30.5, x), answers_of(64 - 30.5, 64 - x[list(order)])
+    averaged = network.averaged(own, mirrored, order)
+    for name in ("heatmap", "centre", "regression_yx", "offset_yx"):
+        assert torch.allclose(getattr(averaged, name), getattr(own, name), atol=1e-4), name
+    assert averaged.features is own.features
+
+
+def test_a_real_crop_and_its_mirror_image_agree_about_the_person(network, golden):
+    crops = network.normalise(torch.from_numpy(golden["crops"][:2]))
+    order = list(COCO_17.flip_order)
+    with torch.inference_mode():
+        own, mirrored = network(crops), network(crops.flip(3))
+        averaged = network.averaged(own, mirrored, tuple(order))
+    for maps, other in ((own.heatmap, averaged.heatmap), (own.centre, averaged.centre)):
+        assert (maps - other).abs().max() < 0.35
+    pose, both = network.decode(own), network.decode(averaged)
+    sure = pose.score > 0.4
+    assert sure.any()
+    assert (pose.xy - both.xy)[sure].abs().median() * 64 < 0.5  # cells
 
 
 def test_gradients_reach_the_backbone():

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,14 @@ def test_a_head_in_half_precision_loads_in_float32(tmp_path):
     halves = {name: tensor.half() for name, tensor in load_file(path).items() if tensor.is_floating_point()}
     head, _ = load_head(rewritten(path, **halves), "matching")
     assert {parameter.dtype for parameter in head.parameters()} == {torch.float32}
+
+
+def test_equal_heads_have_equal_bytes(tmp_path):
+    facts = small("matching")
+    (tmp_path / "again").mkdir()
+    assert {saved(folder, facts).read_bytes() for folder in (tmp_path, tmp_path / "again") for _ in range(4)} == {
+        (tmp_path / "matching.safetensors").read_bytes()
+    }
 
 
 def test_saving_over_a_head_replaces_it(tmp_path):
@@ -178,3 +187,19 @@ def test_reading_the_facts_needs_no_torch(tmp_path):
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert found.split() == ["body", "False"]
+
+
+def test_the_training_loop_of_the_docs_makes_a_head_that_has_learned_something(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    (loop,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    torch.manual_seed(0)
+    crops = torch.randint(0, 256, (2, 2, 256, 256, 3), dtype=torch.uint8)
+    cells = torch.randint(0, 64 * 64, (2, 2, 17, 1))
+    batch = (*crops, *cells, torch.tensor([[0], [1]]).expand(-1, 17))
+    monkeypatch.chdir(tmp_path)
+    exec(loop, names := {"batches": [batch] * 4})
+    head, facts = load_head(tmp_path / "matching.safetensors", "matching")
+    assert facts == names["facts"]
+    wanted = names["head"].eval().classifiers.state_dict()
+    assert all(torch.equal(head.classifiers.state_dict()[name], wanted[name]) for name in wanted)
+    assert names["loss"] < 0.69, "less than what a coin would lose, on pairs that it has seen"

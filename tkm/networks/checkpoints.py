@@ -132,7 +132,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             "If you trust it, keep its tensors alone: checkpoint = torch.load(FILE, weights_only=False); "
             'torch.save(checkpoint.get("state_dict", checkpoint), NEW_FILE)'
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        # What a reader of broken files stumbles over; that the file can be read was seen above.
         raise _unknown(path) from error
     return _state_dict(content, path)
 
@@ -162,10 +163,10 @@ def _misfit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str
     """What is wrong with a file's tensors, and what to do about it: the rest of a sentence that the file's name begins."""
     is_of_backbone = all(key in found and found[key].shape == wanted[key].shape for key in wanted if not key.startswith("head."))
     last = found.get("head.final_layer.weight")
-    alike = _alike(found, name)
     has_classifier = any(key.removeprefix("backbone.").startswith(_CLASSIFIER) for key in found)
     if last is None and (is_of_backbone or has_classifier):
         return f"holds a backbone without a keypoint head, as trained on ImageNet: give a checkpoint of {name} trained for poses"
+    alike = _alike(found, name)
     if alike == name and last is not None and len(last) != len(skeleton.keypoints):
         fitting = [known.name for known in SKELETONS if len(known.keypoints) == len(last)]
         remedy = f"give --estimate-skeleton {fitting[0]}" if fitting else "there is no skeleton of that many keypoints here"

@@ -8,6 +8,7 @@ Shape legend: K keypoints of the skeleton, D channels of F, H hidden units of a 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -113,17 +114,28 @@ def save_head(path: Path, module: nn.Module, facts: HeadFacts) -> None:
     difference = _difference(facts, {name: tuple(tensor.shape) for name, tensor in state.items()})
     if difference:
         raise ValueError(f"the module is no {facts.kind} head for {facts.network}: {difference}")
-    content = save(state, {"tkm_head": FORMAT} | {name: str(value) for name, value in asdict(facts).items()})
+    content = _in_order(save(state, {"tkm_head": FORMAT} | {name: str(value) for name, value in asdict(facts).items()}))
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            temporary.chmod(0o644)  # temporary files are their owner's alone
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its header sorted: the library writes metadata in another order each time, and a head is known by
+    the digest of its bytes.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of eight bytes
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def read_facts(path: Path) -> HeadFacts:
@@ -133,7 +145,7 @@ def read_facts(path: Path) -> HeadFacts:
     """
     from safetensors import SafetensorError, safe_open
 
-    wanted = "a head is a .safetensors file that `tkm train` writes"
+    wanted = "a head is a safetensors file, see docs/networks.md"
     if not path.is_file():
         raise WeightsError(f"there is no head file {path}: {wanted}")
     try:
