@@ -46,7 +46,7 @@ from tests.s3_server import S3Server
         (["annotate", "deployments/demo", "-o", "out", "--refine"], "none is embedded"),
         (["annotate", "deployments/demo", "-o", "out", "--refine", "--dry-run"], "docs/networks.md says how to train one"),
         (["annotate", "deployments/demo", "-o", "out", "--estimate-network", "hrnet-w48"], "--pose-weights FILE"),
-        (["annotate", "deployments/demo", "-o", "out", "--pose-weights", "nowhere.pth"], "--pose-weights: nowhere.pth: no such file"),
+        (["annotate", "deployments/demo", "-o", "out", "--pose-weights", "nowhere.pth"], "nowhere.pth: no such file"),
         (["annotate", "deployments/demo", "-o", "out", "--pose-weights", "README.md"], "--pose-weights README.md"),
         (["rerun", "no-such-output", "--stage", "track"], "no-such-output"),
         (["rerun", "no-such-output", "--stage", "trak"], "trak"),

@@ -1,4 +1,4 @@
-"""Users' weights in whole runs: where they are kept, what another head computes again, and what is refused before anything starts."""
+"""Users' weights in whole runs: where they are kept, what another head computes again, what is refused before anything starts."""
 
 from __future__ import annotations
 
@@ -166,9 +166,9 @@ def test_heads_come_in_with_a_stage_that_the_run_did_not_have(
 
 
 def test_a_stage_that_is_not_run_again_does_not_change_under_its_takers(store: Store, heads: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match="--stage track does not run embed again.*choose --stage embed"):
+    with pytest.raises(SettingsError, match=r"--stage track does not run embed again.*choose --stage embed"):
         again(store, "track", matching=heads["other matching"])
-    with pytest.raises(SettingsError, match="--stage track does not run embed again.*choose --stage embed"):
+    with pytest.raises(SettingsError, match=r"--stage track does not run embed again.*choose --stage embed"):
         again(store, "track", "similarity=tbm", body=heads["body"])
     with pytest.raises(SettingsError, match=r"--set embed\.matching.*by its own option"):
         wanted_again(store, None, "embed", [f"matching={'0' * 64}"], [])
