@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
-from tkm.quantisation import quantise
 
 from storage.codecs import candidates_from_table, column, detections_from_table, features_to_table, skeleton_of_table
 from storage.schemas import FEATURES
 from tasks import estimate, index, suppress, trained
 from tasks.stage import Block, Params, Resources, Stage
 from tkm.networks import runtime
+from tkm.quantisation import quantise
 from tkm.types import CandidateSet, FeatureSet
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _cells(candidates: CandidateSet) -> Tensor:
 
 
 def _embed(maps: tuple[Tensor, ...], cell: Tensor, params: EmbedParams) -> _Embedded:
-    from tkm.heatmaps import gather_cells
+    from tkm.heatmaps import gather_cells, gather_vectors
 
     nothing = maps[0].new_zeros(runtime.ROWS[runtime.device().type], 0)
 
@@ -86,20 +86,12 @@ def _embed(maps: tuple[Tensor, ...], cell: Tensor, params: EmbedParams) -> _Embe
         *own, places = part
         levels = tuple(own)
         return _Embedded(
-            _vectors(trained.matching(params.matching).module(levels), places) if params.matching else nothing,
+            gather_vectors(trained.matching(params.matching).module(levels), places) if params.matching else nothing,
             gather_cells(trained.refinement(params.refinement).scalars(levels), places) if params.refinement else nothing,
             trained.body(params.body).vector(levels) if params.body else nothing,
         )
 
     return runtime.in_passes((*maps, cell), heads)
-
-
-def _vectors(maps: Tensor, cell: Tensor) -> Tensor:
-    """Vectors (N, K, S, D) float32 of maps (N, D, H, W) in cells (N, K, S); 0 where the cell is -1."""
-    N, K, S = cell.shape
-    known = cell.clamp(min=0).reshape(N, 1, K * S).expand(-1, maps.shape[1], -1)
-    vectors = maps.flatten(2).gather(2, known).float().reshape(N, maps.shape[1], K, S).permute(0, 2, 3, 1)
-    return vectors.masked_fill((cell < 0)[..., None], 0)
 
 
 def _steps(vectors: Tensor, head: str | None) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:

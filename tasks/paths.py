@@ -1,7 +1,7 @@
-"""paths: the counterparts of every survivor in the frames around it, backward and forward (section 3.3; choice 6).
+"""paths: the counterparts of every survivor in the frames around it, backward and forward, for refinement.
 
 From a person one step goes to the most similar person of the frame before (or after) by Eq. 5, whatever their tracks, and on from
-there; a step without any positive similarity, or over a cut, ends that direction.
+there; a step without any positive similarity, or over a cut, ends that direction (section 3.3; choice 6 of docs/method.md).
 """
 
 from __future__ import annotations

@@ -123,6 +123,14 @@ def gather_cells(maps: Tensor, cell: Tensor) -> Tensor:
     return values.masked_fill(cell < 0, torch.nan)
 
 
+def gather_vectors(maps: Tensor, cell: Tensor) -> Tensor:
+    """Vectors of maps (N, D, H, W) that all keypoints share, in cells (N, K, C) int64: (N, K, C, D) float32, 0 where it is -1."""
+    N, K, C = cell.shape
+    known = cell.clamp(min=0).reshape(N, 1, K * C).expand(-1, maps.shape[1], -1)
+    vectors = maps.flatten(2).gather(2, known).float().reshape(N, maps.shape[1], K, C).permute(0, 2, 3, 1)
+    return vectors.masked_fill((cell < 0)[..., None], 0)
+
+
 def subpixel_shift(heatmap: Tensor, cell: Tensor) -> Tensor:
     """Where inside its cell a peak stands, by the quadratic through the cell and its two neighbours in each direction.
 

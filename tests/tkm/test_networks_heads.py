@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -186,3 +187,19 @@ def test_reading_the_facts_needs_no_torch(tmp_path):
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert found.split() == ["body", "False"]
+
+
+def test_the_training_loop_of_the_docs_makes_a_head_that_has_learned_something(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    (loop,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    torch.manual_seed(0)
+    crops = torch.randint(0, 256, (2, 2, 256, 256, 3), dtype=torch.uint8)
+    cells = torch.randint(0, 64 * 64, (2, 2, 17, 1))
+    batch = (*crops, *cells, torch.tensor([[0], [1]]).expand(-1, 17))
+    monkeypatch.chdir(tmp_path)
+    exec(loop, names := {"batches": [batch] * 4})
+    head, facts = load_head(tmp_path / "matching.safetensors", "matching")
+    assert facts == names["facts"]
+    wanted = names["head"].eval().classifiers.state_dict()
+    assert all(torch.equal(head.classifiers.state_dict()[name], wanted[name]) for name in wanted)
+    assert names["loss"] < 0.69, "less than what a coin would lose, on pairs that it has seen"

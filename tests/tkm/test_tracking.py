@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.builders import crowd, standing
+from tests.tkm.plain_formulas import pose_matching
 from tkm.networks.matching import Classifiers
 from tkm.similarity import pose_similarity
 from tkm.tracking import TrackerState, match, track
@@ -211,6 +212,25 @@ def test_people_who_change_places_keep_their_ids_by_what_they_look_like(measure,
     apart = standing([0, 1], [(100, 100), (165, 100)])
     learned["feature"] = looks[:1].repeat(2, axis=0)
     assert track(apart, np.arange(2), TrackerState.start(17), measure, **learned)[0].tolist() == [0, 1]
+
+
+def test_ids_by_features_are_those_of_eq_3_to_5_with_the_later_frame_first():
+    torch.manual_seed(0)
+    classifiers = Classifiers(2, 3, 4)
+    with torch.no_grad():
+        for parameter in classifiers.parameters():
+            parameter.mul_(4)
+    poses = standing([0, 0, 0, 1, 1, 1], [(100, 100), (110, 100), (120, 100)] * 2, [0.9, 0.8, 0.7] * 2, keypoints=2)
+    boxes = poses.box_xyxy_px.astype(float)
+    differing = 0
+    for seed in range(10):
+        feature = np.random.default_rng(seed).normal(size=(6, 2, 3)).astype(np.float32)
+        ids, _ = track(poses, np.arange(2), TrackerState.start(2), "tkm", feature=feature, classifiers=classifiers)
+        later_first = pose_matching(classifiers, feature[3:], feature[:3], boxes[3:], boxes[:3], gate=0.1)
+        earlier_first = pose_matching(classifiers, feature[:3], feature[3:], boxes[:3], boxes[3:], gate=0.1).T
+        assert ids.tolist() == [0, 1, 2, *match(later_first)[1]]
+        differing += not np.array_equal(match(later_first)[1], match(earlier_first)[1])
+    assert differing
 
 
 def test_tracking_by_features_in_chunks_is_tracking_at_once_whatever_the_order_of_rows():

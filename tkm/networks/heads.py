@@ -121,6 +121,7 @@ def save_head(path: Path, module: nn.Module, facts: HeadFacts) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            temporary.chmod(0o644)  # temporary files are their owner's alone
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
