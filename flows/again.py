@@ -205,7 +205,19 @@ def _changes(stage: str, changes: Iterable[str]) -> _Changes:
 def _params(rows: Mapping[str, Mapping[str, Any]], changes: _Changes) -> dict[str, Params]:
     """A video's parameters of all stages; of those that it did not go through, the defaults."""
     recorded = {stage.name: json.loads(rows[stage.name]["params"]) if stage.name in rows else {} for stage in PIPELINE}
-    return {stage.name: _validated(stage, recorded[stage.name] | changes.get(stage.name, {})) for stage in PIPELINE}
+    for stage in (stage for stage in PIPELINE if stage.name in changes):
+        recorded[stage.name] = {**_without_derived(stage, recorded[stage.name]), **changes[stage.name]}
+    return {stage.name: _validated(stage, recorded[stage.name]) for stage in PIPELINE}
+
+
+def _without_derived(stage: Stage, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values without digests, which other weights replace, and without those that are but the default that others make: the size
+    of crop that is a network's own does not go to another network.
+    """
+    own = {name: value for name, value in values.items() if name in own_parameters(stage)}
+    derived = {name for name in own if stage.Params.model_fields[name].default_factory_takes_validated_data}
+    by_default = _validated(stage, {name: value for name, value in own.items() if name not in derived}).model_dump()
+    return {name: value for name, value in own.items() if name not in derived or value != by_default[name]}
 
 
 def _params_again(

@@ -33,7 +33,7 @@ class Call:
 def video_call(
     plan: VideoPlan, stages: Sequence[str], start: int, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> Call:
-    """A call that makes (parts of) the artifacts of these stages: videos of one content share its key, so that they are made once."""
+    """A call that makes (parts of) these stages' artifacts: videos of one content share its key, so that they are made once."""
     keys = "-".join(plan.keys[stage][:16] for stage in stages)
     return Call(f"{plan.video}:{start}", plan.source, stages[-1], f"{function.__name__}-{keys}-{start}", function, arguments)
 

@@ -133,10 +133,10 @@ def check_weights(params: _ByStage, locate: Callable[[str], Path], given: Mappin
     digests, used = digests_of(params), _uses(params)
     if "detector" in given and used["detector"]:
         with _named(locate(digests["detector"]), f"{option('detector')} {given['detector']}"):
-            detect.detector(params["detect"])
+            detect.detector(params["detect"])  # type: ignore[arg-type]
     if "pose" in given and used["pose"]:
         with _named(locate(digests["pose"]), f"{option('pose')} {given['pose']}"):
-            estimate.pose_network(params["estimate"])
+            estimate.pose_network(params["estimate"])  # type: ignore[arg-type]
     for kind in (kind for kind in HEADS if used[kind]):
         path = locate(digests[kind])
         where = f"{option(kind)} {given[kind]}" if kind in given else f"the run's {kind} head {digests[kind][:8]}"

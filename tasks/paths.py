@@ -11,7 +11,6 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
-from tkm.paths import paths
 
 from storage.codecs import column, list_array, table_of
 from storage.schemas import PATHS
@@ -19,6 +18,7 @@ from tasks import embed, estimate, shots, suppress, trained
 from tasks.people import keypoint_features, survivors
 from tasks.stage import Block, Params, Resources, Stage
 from tkm.networks import runtime
+from tkm.paths import paths
 from tkm.similarity import pose_similarity
 
 

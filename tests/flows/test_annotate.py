@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from flows.annotate import Summary, annotate
 from flows.errors import TooManyFailuresError
 from flows.status import run_status
+from storage.artifacts import Artifact, closed_keys
 from storage.schemas import POSE_KEYPOINTS, PUBLISHED, name_of
 from storage.store import Store
 from tasks.merge import read_results
@@ -159,6 +160,28 @@ def test_damaged_inputs_are_computed_again_and_change_nothing(dataset: tuple[Pat
     found = published(output, "poses")[columns]
     order = ["frame", "track_id"]
     assert found.sort_values(order, ignore_index=True).equals(expected.sort_values(order, ignore_index=True))
+
+
+def test_damage_between_two_stages_that_are_missing_is_computed_again(
+    dataset: tuple[Path, Path, Summary], tmp_path: Path
+) -> None:
+    videos, original, _ = dataset
+    output = tmp_path / "out"
+    shutil.copytree(original, output)
+    store = Store(str(output))
+    for stage in ("detect", "suppress"):
+        for key in closed_keys(store, stage):
+            artifact = Artifact(store, stage, key)
+            artifact.withdraw(artifact.chunks())
+    for part in (output / "artifacts" / "estimate").rglob("*.parquet"):
+        part.write_bytes(part.read_bytes()[:-9])
+    again = run(videos / "people.mp4", output)
+    assert again.failures == ()
+    assert {stage for stage, frames in again.frames.items() if frames} == {"detect", "estimate", "suppress"}
+    order = ["video", "frame", "detection"]
+    columns = [*order, "track_id", "nose_x"]
+    found, expected = (published(root, "poses").sort_values(order, ignore_index=True)[columns] for root in (output, original))
+    assert found.equals(expected)
 
 
 def test_a_list_with_an_entry_that_is_not_there_finishes_the_rest(

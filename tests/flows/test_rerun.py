@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -123,6 +124,20 @@ def test_videos_and_runs_that_are_not_there_are_named(store: Store, tmp_path: Pa
         wanted_again(store, "20000101-000000-000000", "track", [], [])
     with pytest.raises(StoreError, match="holds no run; make one"):
         wanted_again(Store(str(tmp_path / "nothing")), None, "track", [], [])
+
+
+def test_another_network_takes_its_own_size_of_crop_and_none_of_the_weights_before(store: Store) -> None:
+    (own, _) = wanted_again(store, None, "estimate", ["network=resnet-50"], [], {"pose": "0" * 64}).earlier.values()
+    estimated: Any = own.params["estimate"]
+    assert (estimated.input_px, estimated.grey_margin, estimated.weights) == ("384x288", None, "0" * 64)
+    changes = ["network=resnet-50", "input_px=256x192", "grey_margin=0.05"]
+    (own, _) = wanted_again(store, None, "estimate", changes, [], {"pose": "0" * 64}).earlier.values()
+    estimated = own.params["estimate"]
+    assert (estimated.input_px, estimated.grey_margin) == ("256x192", 0.05)
+    (own, _) = wanted_again(store, None, "estimate", ["crop_scale=1.3"], []).earlier.values()
+    assert own.params["estimate"].input_px == "256x256"  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match=r"resnet-50 has no embedded weights.*--pose-weights"):
+        wanted_again(store, None, "estimate", ["network=resnet-50"], [])
 
 
 def test_what_rests_on_a_stage() -> None:

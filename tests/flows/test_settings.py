@@ -53,6 +53,18 @@ def test_what_is_wrong_is_named(options: dict[str, Any], named: str) -> None:
         load_settings(options)
 
 
+def test_weights_are_named_by_options_variables_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = settings_file(tmp_path, '[weights]\npose = "a.pth"\nbody = "b.safetensors"\nmatching = "c.safetensors"\n')
+    monkeypatch.setenv("TKM_WEIGHTS__POSE", "s3://bucket/pose.pth")
+    weights = load_settings({"weights": {"matching": "mine"}}, file).weights
+    assert weights.files() == {"pose": "s3://bucket/pose.pth", "matching": "mine", "body": "b.safetensors"}
+    assert load_settings({}).weights.detector is None
+    with pytest.raises(SettingsError, match=r"did you mean weights\.matching\?"):
+        load_settings({"weights": {"maching": "mine"}})
+    with pytest.raises(SettingsError, match=r"weights\.pose"):
+        load_settings({"weights": {"pose": ""}})
+
+
 def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"missing\.toml"):
         load_settings({}, tmp_path / "missing.toml")
