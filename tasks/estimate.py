@@ -46,6 +46,10 @@ class EstimateParams(Params):
         json_schema_extra={"option": None},
     )
     skeleton: Literal["coco_17", "posetrack_15", "mpii_16"] = Field("coco_17", description="keypoints of the network's head")
+    caffe_style: bool = Field(
+        False,
+        description="ResNets with the stride at a bottleneck's first 1x1 convolution, as in Caffe; a file does not tell",
+    )
     flip_test: bool = Field(False, description="mean of the heatmaps of a crop and of its mirror image, at twice the time")
     crop_scale: float = Field(
         1.25, ge=1, le=2, description="size of a crop, in sizes of the box padded to its aspect (a square: of its longer side)"
@@ -66,6 +70,8 @@ class EstimateParams(Params):
             raise ValueError(f"input_px {self.input_px} does not go with {self.network}: give {' or '.join(sizes)}")
         if self.skeleton not in facts.skeletons:
             raise ValueError(f"{self.network} has the keypoints of {' or '.join(facts.skeletons)}, not of {self.skeleton}")
+        if self.caffe_style and not self.network.startswith("resnet-"):
+            raise ValueError(f"caffe_style is for ResNets, and {self.network} is none")
         return self
 
     @property
@@ -146,19 +152,20 @@ def pose_network(params: EstimateParams) -> PoseNetwork:
     """
     # Threads that start together would each build a network of their own.
     with _building:
-        return _network(params.network, params.skeleton, _digest(params))
+        return _network(params.network, params.skeleton, params.caffe_style, _digest(params))
 
 
 _building = Lock()
 
 
 @cache
-def _network(name: str, skeleton: str, sha256: str) -> PoseNetwork:
+def _network(name: str, skeleton: str, caffe_style: bool, sha256: str) -> PoseNetwork:
     from tkm.networks import checkpoints, pose
 
     if (name, sha256) == (EMBEDDED, weights.digest(EMBEDDED)):
         return runtime.prepared(pose.embedded())
-    return runtime.prepared(checkpoints.pose_network(weights.locate(sha256), name, skeleton_of(skeleton)))
+    network = checkpoints.pose_network(weights.locate(sha256), name, skeleton_of(skeleton), caffe_style=caffe_style)
+    return runtime.prepared(network)
 
 
 def _digest(params: EstimateParams) -> str:

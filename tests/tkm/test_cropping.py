@@ -34,7 +34,8 @@ def photo(height: int = 700, width: int = 900) -> np.ndarray:
 @pytest.mark.parametrize("grey_margin", [None, 0.05])
 @pytest.mark.parametrize("height_px", [60.0, 230.0, 500.0, 1300.0])
 def test_torch_cuts_the_same_crops_as_opencv(device, size_px, grey_margin, height_px):
-    """Below half a grey level on average and 6 in any pixel of a smooth picture, blank to the pixel where OpenCV is."""
+    """To within one grey level in one of 1,000 values. OpenCV before 5 rounds positions, too: half a level on average."""
+    mean, highest = (0.001, 1) if int(cv2.__version__.split(".")[0]) >= 5 else (0.5, 6)
     image = photo()
     box = boxes_around(np.random.default_rng(int(height_px)).uniform(20, 720, (5, 2)), height_px / 2.2, height_px)
     crops = crops_around(box, size_px[1] / size_px[0])
@@ -44,9 +45,8 @@ def test_torch_cuts_the_same_crops_as_opencv(device, size_px, grey_margin, heigh
         assert found.dtype == torch.uint8
         assert found.shape == expected.shape
         difference = np.abs(found.cpu().numpy().astype(int) - expected)
-        assert difference.mean() < 0.5
-        assert np.quantile(difference, 0.999) <= 3
-        assert difference.max() <= 6
+        assert difference.mean() < mean
+        assert difference.max() <= highest
 
 
 def test_a_crop_of_exactly_its_size_copies_the_pixels():

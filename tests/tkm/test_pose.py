@@ -143,6 +143,22 @@ def test_flip_test_is_the_mean_with_the_mirror_image_and_leaves_features_alone(r
     assert all(torch.equal(a, b) for a, b in zip(both.features, plain.features, strict=True))
 
 
+def test_caffes_style_has_the_stride_at_the_first_convolution_and_the_same_parameters() -> None:
+    networks = [PoseNetwork("resnet-50", caffe_style=style) for style in (False, True)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    plain, caffe = (network.eval().keypoints.backbone for network in networks)  # type: ignore[attr-defined]
+    x = torch.rand(1, 256, 8, 8)
+    with torch.inference_mode():
+        block = caffe.layer2[0]
+        halved = block.bn1(block.conv1(x[:, :, ::2, ::2]) if block.conv1.stride == (1, 1) else block.conv1(x)).relu()
+        expected = block.bn3(block.conv3(block.bn2(torch.conv2d(halved, block.conv2.weight, padding=1)).relu()))
+        assert torch.allclose(block(x), (expected + block.downsample(x)).relu(), atol=1e-5)
+        assert halved.shape[2:] == (4, 4)
+        assert plain.layer2[0](x).shape == block(x).shape
+        assert not torch.allclose(plain.layer2[0](x), block(x), atol=1e-2)
+    assert networks[1](torch.zeros(1, 3, 64, 64)).heatmap.shape == (1, 17, 16, 16)
+
+
 def test_features_alone_are_those_that_come_with_the_heatmaps(resnet: PoseNetwork) -> None:
     crops = resnet.normalise(pixels(1, 128, 96))
     with torch.inference_mode():
@@ -177,6 +193,8 @@ def test_unknown_networks_and_keypoints_without_a_head_are_refused() -> None:
         PoseNetwork("resnet-34")
     with pytest.raises(ValueError, match=r"movenet-thunder.*coco_17.*mpii_16"):
         PoseNetwork("movenet-thunder", MPII_16)
+    with pytest.raises(ValueError, match="Caffe"):
+        PoseNetwork("hrnet-w32", caffe_style=True)
     with pytest.raises(ValueError, match="deconvs"):
         KeypointHead(8, 17, 4)
 

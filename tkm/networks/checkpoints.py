@@ -6,8 +6,8 @@ Known layouts, in PyTorch files of any age and in safetensors, whatever a file i
 - the same within a training checkpoint, as `best_state_dict` or `state_dict`, with or without the prefix `module.`;
 - MMPose's: prefixes `backbone.`, and `head.` or `keypoint_head.`. Its networks all take RGB, its ResNets too.
 
-`num_batches_tracked` may be missing. Files say nothing of the input's size, nor of the stride's place in a bottleneck: those of
-ResNets that have it at the first 1 x 1 convolution ("Caffe style") look like the others and give wrong poses.
+`num_batches_tracked` may be missing. Files say nothing of the input's size, nor of a ResNet's style (tkm.networks.resnet): who
+loads them has to know.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tkm.networks.facts import NETWORKS
+from tkm.networks.facts import NETWORKS, Colours
 from tkm.networks.pose import PoseNetwork
 from tkm.skeleton import COCO_17, SKELETONS, Skeleton
 from tkm.weights import WeightsError
@@ -47,17 +47,21 @@ class Checkpoint(NamedTuple):
     tensors: dict[str, Tensor]
 
 
-def pose_network(path: Path, name: str, skeleton: Skeleton = COCO_17, *, new_head: bool = False) -> PoseNetwork:
+def pose_network(
+    path: Path, name: str, skeleton: Skeleton = COCO_17, *, caffe_style: bool = False, new_head: bool = False
+) -> PoseNetwork:
     """The network of this name with the weights of a file, in evaluation mode, on the CPU.
 
-    Args: new_head, whether the file's last layer is left aside and starts anew, to fine-tune another skeleton's network.
+    Args: caffe_style, as PoseNetwork takes it; new_head, whether the file's last layer is left aside and starts anew, to
+        fine-tune another skeleton's network.
     Raises: WeightsError, which names the file and says what it holds and what would fit; OSError where it cannot be read.
     """
     if name == "movenet-thunder":
         network, found = PoseNetwork(name, skeleton), _unprefixed(_tensors(path), path)
     else:
         checkpoint = read(path)
-        network = PoseNetwork(name, skeleton, colours="rgb" if checkpoint.layout == "mmpose" else None)
+        colours: Colours | None = "rgb" if checkpoint.layout == "mmpose" else None
+        network = PoseNetwork(name, skeleton, colours=colours, caffe_style=caffe_style)
         found = checkpoint.tensors
     keypoints = network.keypoints
     assert isinstance(keypoints, nn.Module)

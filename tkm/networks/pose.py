@@ -44,30 +44,39 @@ class PoseNetwork(nn.Module):
     skeleton     the keypoints that the head has, in its order
     deconvs      transposed convolutions of the keypoint head; None for the network's own number
     colours      order of the channels in which crops are fed; None for the network's own
+    caffe_style  whether a ResNet's bottlenecks have their stride as in Caffe (tkm.networks.resnet)
     keypoints    backbone and keypoint head
     matching     features F and classifiers G_k (tkm.networks.matching), or None
     body         the same for whole bodies (TBM, choice 15 of docs/method.md), or None
     refinement   features H and the 1 x 1 convolution on them (tkm.networks.refinement), or None
 
     Weights are random: tkm.networks.checkpoints loads files, `embedded` the network that comes with the package.
-    Raises ValueError for an unknown name, and for a skeleton that the network has no head for.
+    Raises ValueError for an unknown name, for a skeleton that the network has no head for, and for Caffe's style of no ResNet.
     """
 
     keypoints: KeypointNetwork
 
     def __init__(
-        self, name: str, skeleton: Skeleton = COCO_17, *, deconvs: int | None = None, colours: Colours | None = None
+        self,
+        name: str,
+        skeleton: Skeleton = COCO_17,
+        *,
+        deconvs: int | None = None,
+        colours: Colours | None = None,
+        caffe_style: bool = False,
     ) -> None:
         super().__init__()
         self.facts = facts_of(name)
         self.skeleton = skeleton
         if skeleton.name not in self.facts.skeletons:
             raise ValueError(f"{name} has keypoints of {', '.join(self.facts.skeletons)} only, not of {skeleton.name}")
+        if caffe_style and not name.startswith("resnet-"):
+            raise ValueError(f"Caffe's style is one of ResNets: {name} is none")
         if name == "movenet-thunder":
             self.keypoints = MoveNetThunder()
         else:
             family, _, size = name.partition("-")
-            backbone = ResNet(int(size)) if family == "resnet" else HRNet(int(size[1:]))
+            backbone = ResNet(int(size), caffe_style) if family == "resnet" else HRNet(int(size[1:]))
             deconvs = self.facts.deconvs if deconvs is None else deconvs
             head = KeypointHead(self.facts.feature_channels[0], len(skeleton.keypoints), deconvs)
             stride_px = self.facts.feature_strides_px[0] // 2**deconvs
