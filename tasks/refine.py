@@ -1,7 +1,8 @@
 """refine: keypoints sought anew among their candidates, with the support of the same person in the frames around (Eq. 6).
 
 Every place of a keypoint, its own cell and its candidates', gets a new response from its own refinement scalar and those at the
-predicted keypoints of the counterparts, weighed by keypoint matching. The place with the highest is the refined keypoint (choices 7-10 of docs/method.md).
+predicted keypoints of the counterparts, weighed by keypoint matching. The place with the highest is the refined keypoint
+(choices 7 to 10 of docs/method.md).
 """
 
 from __future__ import annotations

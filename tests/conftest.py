@@ -125,3 +125,14 @@ def s3_root(s3_server: S3Server, no_aws: None, monkeypatch: pytest.MonkeyPatch) 
 def any_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address below which a test may write: once a folder, once in a bucket."""
     return f"{request.getfixturevalue('s3_root')}/root" if request.param == "s3" else str(tmp_path / "root")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One core, as threads that run networks have: many small tensors take longer on several, the more so on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +15,13 @@ import torch
 from storage.codecs import candidates_from_table, features_from_table, list_array, list_column, poses_from_table
 from storage.parquet import parquet_bytes
 from storage.schemas import CANDIDATES
+from storage.store import Store
 from storage.video import decode
-from tasks import embed, estimate, paths, publish, refine, suppress, track, trained
+from tasks import detect, embed, estimate, index, paths, publish, refine, suppress, track, trained
 from tasks.execute import timeline
 from tasks.plan import VideoPlan
 from tasks.stage import Block
+from tests.conftest import DEMO_CLIP, plan_of, run_all
 from tests.heads import on_this_machine, save_random_head
 from tests.tkm.plain_formulas import classify
 from tkm.quantisation import dequantise
@@ -284,3 +287,25 @@ def test_frames_without_people_have_no_rows(scene: Scene, name: str) -> None:
     params = stages[name] or refine.RefineParams(on=True, **scene.params("matching", "refinement"))
     module = {"embed": embed, "paths": paths, "refine": refine}[name]
     assert module.STAGE.checked(module.run(block, params)).num_rows == 0  # type: ignore[arg-type]
+
+
+def test_chunks_and_threads_change_no_bit_of_what_heads_make(refined_run: VideoPlan, tmp_path: Path) -> None:
+    again = replace(refined_run, store=Store(str(tmp_path)))
+    run_all(again, chunk_frames=3, threads=1)
+    for stage in (embed.STAGE, track.STAGE, paths.STAGE, refine.STAGE, publish.STAGE):
+        once, other = (parquet_bytes(plan.artifact(stage).read().combine_chunks()) for plan in (refined_run, again))
+        assert once == other, stage.name
+
+
+def test_a_first_run_takes_every_crop_through_the_backbone_once(refined_run: VideoPlan, tmp_path: Path) -> None:
+    params = refined_run.params["estimate"]
+    network = estimate.pose_network(params).keypoints  # type: ignore[arg-type]
+    crops = []
+    hook = network.backbone.register_forward_hook(lambda _, inputs, __: crops.append(len(inputs[0])))  # type: ignore[attr-defined]
+    try:
+        plan = plan_of(Store(str(tmp_path)), DEMO_CLIP, {**refined_run.params, "index": index.IndexParams(frames=":2")})
+        run_all(plan)
+    finally:
+        hook.remove()
+    assert plan.artifact(embed.STAGE).manifest() is not None
+    assert sum(crops) == plan.artifact(detect.STAGE).read().num_rows

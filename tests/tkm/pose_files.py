@@ -34,12 +34,12 @@ def as_mmpose(flat: Mapping[str, Tensor], head: str = "head") -> dict[str, Tenso
 
 
 def random_network(name: str, skeleton: Skeleton = COCO_17, seed: int = 0) -> PoseNetwork:
-    """A network whose heatmaps have many maxima, of responses around 0.5."""
+    """A network whose heatmaps have many maxima, of responses around 0.9."""
     torch.manual_seed(seed)
     network = PoseNetwork(name, skeleton).eval()
     parameters = flat_names(network)
-    parameters["final_layer.weight"].normal_(std=0.1)
-    parameters["final_layer.bias"].fill_(0.5)
+    parameters["final_layer.weight"].normal_(std=0.001)
+    parameters["final_layer.bias"].fill_(0.8)
     for key, tensor in parameters.items():
         if key.startswith("deconv_layers.") and tensor.ndim == 4:
             tensor.normal_(std=0.02)
