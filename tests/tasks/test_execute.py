@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,9 @@ from storage.store import Store
 from storage.video import VideoError
 from tasks import detect, embed, estimate, index, paths, refine, suppress, track
 from tasks.execute import missing_pieces, run_frames, run_index
-from tasks.heads import Role, with_weights
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, missing
-from tasks.stage import Params
 from tests.conftest import plan_of, run_all
-from tests.heads import on_this_machine, save_random_head
-from tkm.networks.heads import HeadKind
 
 
 def no_report(stage: str, frames: int) -> None:
@@ -47,32 +43,16 @@ def test_chunk_length_and_threads_change_no_bit(
         assert tables(plan)[name].equals(table), name
 
 
-@pytest.fixture
-def refined(demo_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], VideoPlan]:
-    """Plans, each in a store of its own, of a few frames that are tracked and refined by heads of random weights."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    kinds: tuple[HeadKind, ...] = ("matching", "refinement")
-    digests: dict[Role, str] = {kind: on_this_machine(save_random_head(tmp_path / kind, kind, tau=2)) for kind in kinds}
-    params: dict[str, Params] = {stage.name: stage.Params() for stage in PIPELINE}
-    params |= {"index": index.IndexParams(frames=":7"), "track": track.TrackParams(similarity="tkm")}
-    params = with_weights({**params, "refine": refine.RefineParams(on=True), "paths": paths.PathsParams(tau=2)}, digests)
-    return lambda name: plan_of(Store(str(tmp_path / name)), demo_clip, params)
-
-
-def test_chunks_threads_and_interruptions_change_no_bit_of_what_looks_at_other_frames(
-    refined: Callable[[str], VideoPlan],
-) -> None:
-    whole, pieces = refined("whole"), refined("pieces")
-    run_all(whole)
-    computed = run_all(pieces, chunk_frames=2, threads=3)
-    assert {computed[stage] for stage in ("embed", "track", "paths", "refine", "publish")} == {7}
+def test_a_chunk_that_is_missing_in_stages_with_a_halo_is_computed_alone(refined_run: VideoPlan, tmp_path: Path) -> None:
+    plan = replace(refined_run, store=Store(str(tmp_path)))
+    run_all(plan, chunk_frames=2, threads=3)
     for stage in (embed.STAGE, paths.STAGE, refine.STAGE):
-        artifact = pieces.artifact(stage)
+        artifact = plan.artifact(stage)
         artifact.withdraw([artifact.chunks()[1]])
-    again = run_all(pieces, chunk_frames=3)
-    assert {stage: frames for stage, frames in again.items() if frames} == {"embed": 2, "paths": 2, "refine": 2}
-    for name, table in tables(whole).items():
-        assert tables(pieces)[name].equals(table), name
+    computed = run_all(plan, chunk_frames=3)
+    assert {stage: frames for stage, frames in computed.items() if frames} == {"embed": 2, "paths": 2, "refine": 2}
+    for name, table in tables(refined_run).items():
+        assert tables(plan)[name].equals(table), name
 
 
 def test_a_second_run_computes_nothing(short_run: VideoPlan) -> None:
