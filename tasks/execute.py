@@ -105,11 +105,13 @@ def run_frames(
     """Run stages that look at each frame, or at those around it, on the sampled frames [start, stop), where they are missing.
 
     A stage takes the tables of stages before it from this pass, or from their artifacts. One with a halo goes by itself, for
-    its inputs must be there for the frames around, too. VideoError where frames cannot be decoded; DamagedArtifactError where
-    an input's bytes are not those committed (run the step before again); StoreError where weights that a user gave are not in
-    the store any more.
+    its inputs must be there for the frames around, too. Stages that the plan has not are left out.
+
+    Raises: VideoError where frames cannot be decoded; DamagedArtifactError where an input's bytes are not those committed (run
+    the step before again); StoreError where weights that a user gave are not in the store any more.
     """
     runtime.keep_freed_memory()
+    stages = [stage for stage in stages if stage.name in plan.keys]
     if any(stage.halo(plan.params) for stage in stages) and (len(stages) > 1 or stages[0].images):
         names = ", ".join(stage.name for stage in stages)
         raise ValueError(f"{names}: a stage with a halo shares its pass with no other, and looks at no pixels")

@@ -46,12 +46,11 @@ def run_all(plan: VideoPlan, *, chunk_frames: int = 128, threads: int = 2) -> di
         computed[stage] += frames
 
     stop = run_index(plan, report)
-    networks = [stage for stage in STEPS["networks"] if stage in plan.stages]
-    run_frames(plan, networks, 0, stop, chunk_frames=chunk_frames, threads=threads, report=report)
+    run_frames(plan, STEPS["networks"], 0, stop, chunk_frames=chunk_frames, threads=threads, report=report)
     if shots.STAGE in plan.stages:
         run_whole(plan, shots.STAGE, report=report)
     run_in_order(plan, track.STAGE, chunk_frames=chunk_frames, report=report)
-    for stage in (one for one in (paths.STAGE, refine.STAGE, publish.STAGE) if one in plan.stages):
+    for stage in (paths.STAGE, refine.STAGE, publish.STAGE):
         run_frames(plan, [stage], 0, stop, chunk_frames=chunk_frames, threads=threads, report=report)
     return computed
 

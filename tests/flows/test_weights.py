@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from flows.again import wanted_again
 from flows.annotate import Summary, annotate, rerun
@@ -19,6 +21,7 @@ from storage.store import Store
 from tasks.merge import read_results
 from tests.flows.commands import tkm
 from tests.heads import save_random_head
+from tkm.networks.pose import PoseNetwork
 from tkm.weights import WeightsError
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
@@ -191,6 +194,32 @@ def test_heads_that_do_not_fit_are_refused_before_anything_starts(
     assert done.returncode == 2
     assert "--paths-tau is 0" in done.stderr
     assert len(runs.all_runs(store)) == 1
+
+
+def test_a_users_pose_network_runs_by_its_file_and_other_weights_estimate_again(people_clip: Path, tmp_path: Path) -> None:
+    network = {"network": "resnet-50", "input_px": "256x192"}
+    settings: dict[str, Any] = {"index": {"frames": ":1"}, "detect": {"score_threshold": 0.6}, "estimate": network}
+    first, second = (str(random_checkpoint(tmp_path / f"{seed}.pth", seed)) for seed in (0, 1))
+    store = Store(str(tmp_path / "out"))
+    annotate(str(people_clip), store.root, {**settings, "weights": {"pose": first}}, quiet=True)
+    before = poses(store)
+    assert len(before) == 3
+    summary = again(store, "estimate", pose=second)
+    assert computed(summary) == dict.fromkeys(("estimate", "suppress", "track", "publish"), 1)
+    assert not poses(store).equals(before)
+    with pytest.raises(WeightsError, match=rf"--pose-weights {second}"):
+        annotate(str(people_clip), store.root, {"estimate": {"network": "hrnet-w32"}, "weights": {"pose": second}}, quiet=True)
+
+
+def random_checkpoint(path: Path, seed: int) -> Path:
+    """A ResNet in a published layout that has learned nothing; its responses are raised, or nobody would score enough."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        state = PoseNetwork("resnet-50").keypoints.state_dict()
+    state["head.final_layer.bias"] += 0.5
+    published = {name.removeprefix("backbone.").removeprefix("head."): tensor for name, tensor in state.items()}
+    torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in published.items()}}, path)
+    return path
 
 
 def test_poses_from_a_file_cannot_be_matched_by_features(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from storage.artifacts import DamagedArtifactError
 from storage.store import Store
 from storage.video import VideoError
-from tasks import detect, estimate, index, suppress, track
+from tasks import detect, embed, estimate, index, paths, refine, suppress, track
 from tasks.execute import missing_pieces, run_frames, run_index
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, missing
@@ -39,6 +40,18 @@ def test_chunk_length_and_threads_change_no_bit(
     run_all(plan, chunk_frames=chunk_frames, threads=threads)
     assert plan.keys == short_run.keys
     for name, table in tables(short_run).items():
+        assert tables(plan)[name].equals(table), name
+
+
+def test_a_chunk_that_is_missing_in_stages_with_a_halo_is_computed_alone(refined_run: VideoPlan, tmp_path: Path) -> None:
+    plan = replace(refined_run, store=Store(str(tmp_path)))
+    run_all(plan, chunk_frames=2, threads=3)
+    for stage in (embed.STAGE, paths.STAGE, refine.STAGE):
+        artifact = plan.artifact(stage)
+        artifact.withdraw([artifact.chunks()[1]])
+    computed = run_all(plan, chunk_frames=3)
+    assert {stage: frames for stage, frames in computed.items() if frames} == {"embed": 2, "paths": 2, "refine": 2}
+    for name, table in tables(refined_run).items():
         assert tables(plan)[name].equals(table), name
 
 
