@@ -16,14 +16,14 @@ from unittest.mock import patch
 
 from storage.artifacts import Artifact
 from tasks import detect, estimate, execute, suppress, track
-from tkm.networks.movenet import MoveNetThunder
 from tkm.networks.nanodet import NanoDet
+from tkm.networks.pose import PoseNetwork
 
 FORWARD = ("detector's forward passes", "pose network's forward passes")
 # A part, and where the functions that do it are looked up when they are called.
 _PARTS: tuple[tuple[str, Any, str], ...] = (
     (FORWARD[0], NanoDet, "forward"),
-    (FORWARD[1], MoveNetThunder, "forward"),
+    (FORWARD[1], PoseNetwork, "forward"),
     ("decode video", execute, "decode"),
     ("letterbox frames", detect, "letterbox"),
     ("standardise canvases", NanoDet, "normalise"),
