@@ -10,6 +10,7 @@ import json
 import resource
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +19,54 @@ from benchmarks.forward import forward_seconds, network_rows
 from benchmarks.parts import thread_seconds
 from storage.sources import Source, content_digest
 from storage.store import Store
-from tasks import track
-from tasks.execute import run_frames, run_in_order, run_index
+from tasks import estimate, given, paths, publish, refine, track
+from tasks.execute import run_frames, run_given, run_in_order, run_index
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
+from tasks.stage import Params, Stage
 from tkm.networks import runtime
 
 CHUNK_FRAMES = 128  # the command's default
 WARM_UP_FRAMES = 8
 
 
-def plan_of(clip: Path, store: Path) -> VideoPlan:
-    """A clip under the default parameters."""
+def plan_of(clip: Path, store: Path, chosen: Mapping[str, Params] | None = None) -> VideoPlan:
+    """A clip under the default parameters, but for those chosen, by stage name."""
     source = Source(str(clip))
-    return plan_video(Store(str(store)), source, content_digest(source), {stage.name: stage.Params() for stage in PIPELINE})
+    params = {stage.name: stage.Params() for stage in PIPELINE} | dict(chosen or {})
+    return plan_video(Store(str(store)), source, content_digest(source), params)
+
+
+def no_report(stage: str, frames: int) -> None:
+    """Nobody looks."""
 
 
 def annotate(plan: VideoPlan) -> dict[str, float]:
-    """Run all stages; wall seconds a step."""
+    """Run all active stages; wall seconds of each, but of the step `networks`, whose stages share a pass, together."""
     seconds: dict[str, float] = {}
     began = time.perf_counter()
-
-    def no_report(stage: str, frames: int) -> None:
-        """Nobody looks."""
 
     def done(step: str) -> None:
         nonlocal began
         now = time.perf_counter()
         seconds[step], began = now - began, now
 
+    def run(stages: Sequence[Stage], threads: int) -> None:
+        run_frames(plan, stages, 0, frames, chunk_frames=CHUNK_FRAMES, threads=threads, report=no_report)
+
     frames = run_index(plan, no_report)
     done("index")
-    run_frames(
-        plan, STEPS["networks"], 0, frames, chunk_frames=CHUNK_FRAMES, threads=runtime.cores(), report=no_report
-    )
+    if given.BOXES in plan.stages:
+        run_given(plan, given.BOXES, report=no_report)
+        done("boxes")
+    run([stage for stage in STEPS["networks"] if stage in plan.stages], runtime.cores())
     done("networks")
     run_in_order(plan, track.STAGE, chunk_frames=CHUNK_FRAMES, report=no_report)
     done("track")
-    run_frames(plan, STEPS["publish"], 0, frames, chunk_frames=CHUNK_FRAMES, threads=1, report=no_report)
-    done("publish")
+    for stage, threads in ((paths.STAGE, 1), (refine.STAGE, runtime.cores()), (publish.STAGE, 1)):
+        if stage in plan.stages:
+            run([stage], threads)
+            done(stage.name)
     return seconds
 
 
@@ -81,8 +91,8 @@ def measure(clip: Path, frames: int, folder: Path, with_networks: bool) -> dict[
     found["bytes"] = {name: manifest.bytes for name, manifest in manifests.items()}
     found["crops"], found["people"] = manifests["estimate"].rows, manifests["publish"].rows
     if with_networks:
-        canvases, crops = network_rows(plan)
-        found["forward"] = forward_seconds(canvases, crops, runtime.cores())
+        params = estimate.EstimateParams()
+        found["forward"] = forward_seconds(params, *network_rows(plan, params))
         found["parts"] = thread_seconds(lambda: annotate(plan_of(long, folder / "timed")))
     return found
 

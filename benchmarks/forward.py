@@ -3,69 +3,79 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from storage.codecs import detections_from_table
 from storage.video import decode
-from tasks import detect, estimate
+from tasks import detect, estimate, given
 from tasks.execute import timeline
 from tasks.plan import VideoPlan
 from tkm.geometry import crops_around, cut_crops, letterbox
 from tkm.networks import runtime
-from tkm.networks.movenet import movenet_thunder
+from tkm.networks.facts import FACTS
 from tkm.networks.nanodet import nanodet
 
 Pixels = NDArray[np.uint8]
 
 
-def network_rows(plan: VideoPlan) -> tuple[list[Pixels], list[Pixels]]:
-    """The networks' inputs of a finished run, as pixels: a canvas a frame, a crop a detection."""
+def network_rows(plan: VideoPlan, params: estimate.EstimateParams) -> tuple[list[Pixels], list[Pixels]]:
+    """The networks' inputs for the boxes of a finished run, as pixels: NanoDet's canvas a frame, a crop a detection."""
     line = timeline(plan)
-    params = plan.params["estimate"]
-    assert isinstance(params, estimate.EstimateParams)
-    detections = detections_from_table(plan.artifact(detect.STAGE).read())
+    found = given.BOXES if given.BOXES in plan.stages else detect.STAGE
+    detections = detections_from_table(plan.artifact(found).read())
+    height_px, width_px = params.size_px
     canvases: list[Pixels] = []
     crops: list[Pixels] = []
     for number, image in decode(plan.source, line.info, line.frames):
         canvases.append(letterbox(image)[0])
         boxes = detections.box_xyxy_px[detections.frame == number]
         if len(boxes):
-            cut = cut_crops(image, crops_around(boxes, scale=params.crop_scale), boxes, grey_margin=params.grey_margin)
-            crops.extend(cut)
+            around = crops_around(boxes, width_px / height_px, params.crop_scale)
+            crops.extend(cut_crops(image, around, boxes, params.size_px, params.grey_margin, FACTS[params.network].fill))
     return canvases, crops
 
 
-def forward_seconds(canvases: list[Pixels], crops: list[Pixels], threads: int) -> dict[str, float]:
-    """Seconds of forward passes a thread, by stage: what the wall shows where the threads do nothing else.
+def forward_seconds(params: estimate.EstimateParams, canvases: list[Pixels], crops: list[Pixels]) -> dict[str, float]:
+    """Seconds of NanoDet's and the pose network's forward passes, by stage, as `seconds_alone` counts them."""
+    detector, pose = runtime.on_device(nanodet), estimate.pose_network(params)
+    return {
+        "detect": seconds_alone(canvases, detector.normalise, detector),
+        "estimate": seconds_alone(crops, pose.normalise, pose),
+    }
 
-    Making floats of pixels is not counted; a pass has the one row that it has in a run on a CPU.
+
+def seconds_alone(
+    pixels: Sequence[Pixels], prepare: Callable[[Tensor], Any], network: Callable[[Any], object], rows: int | None = None
+) -> float:
+    """Seconds of forward passes over all rows: what the wall shows where nothing else is done.
+
+    On a CPU in as many threads as cores, on a GPU in one, in passes of the shape that they have in a run (`rows`, by default
+    crops'). `prepare`, which makes the network's input of pixels on the device, is not counted.
     """
-    detector, pose = runtime.on_device(nanodet), runtime.on_device(movenet_thunder)
-
-    def timed(network: nn.Module, pixels: Tensor) -> float:
-        began = time.perf_counter()
-        network(pixels)
-        return time.perf_counter() - began
+    kind = runtime.device().type
+    threads, step = runtime.cores() if kind == "cpu" else 1, rows or runtime.ROWS[kind]
 
     @torch.inference_mode()
-    def detection(canvas: Pixels) -> float:
-        return timed(detector, detector.normalise(torch.from_numpy(canvas[None])))
-
-    @torch.inference_mode()
-    def estimation(crop: Pixels) -> float:
-        return timed(pose, torch.from_numpy(crop[None]).permute(0, 3, 1, 2).float())
-
-    def in_threads(seconds: Iterable[float]) -> float:
-        return sum(seconds) / threads
+    def timed(start: int) -> float:
+        part = np.stack([pixels[n % len(pixels)] for n in range(start, start + step)])
+        with torch.autocast(kind, torch.float16, enabled=kind == "cuda"):
+            prepared = prepare(torch.from_numpy(part).to(runtime.device()))
+            began = _now()
+            network(prepared)
+            return _now() - began
 
     with ThreadPoolExecutor(threads, initializer=runtime.prepare_thread) as pool:
-        return {
-            "detect": in_threads(pool.map(detection, canvases)),
-            "estimate": in_threads(pool.map(estimation, crops)),
-        }
+        return sum(pool.map(timed, range(0, len(pixels), step))) / threads
+
+
+def _now() -> float:
+    if runtime.device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -146,6 +146,68 @@ def synthetic(found: Found) -> str:
     )
 
 
+def networks(found: Found) -> str:
+    """Speed, storage and multiplications of a detector, a pose network and heads of random weights."""
+    frames, people = found["frames"], found["people"]
+    return "\n".join(
+        [
+            f"## Networks: {found['detector']}, {found['network']} at {found['input_px']}, "
+            + ("heads" if found["has_heads"] else "no heads"),
+            f"`{_networks_command(found)}`\n",
+            f"{found['device']}, {found['threads']} threads, load {found['load']:.1f}; {frames} frames, "
+            f"{found['detections']} detections, {people} survivors.\n",
+            table(("stage", "seconds a frame", "frames/s"), _networks_seconds(found)),
+            f"\nPeak memory {found['peak_mb']:.0f} MB"
+            + (f", on the GPU {found['gpu_mb']:.0f} MB" if found["gpu_mb"] is not None else "")
+            + f". {_networks_share(found)}\n",
+            table(("bytes a surviving detection", "on disk", "uncompressed"), _networks_bytes(found)),
+            "",
+            table(("GMAC a person", ""), _networks_gmac(found["gmac"])),
+        ]
+    )
+
+
+def _networks_command(found: Found) -> str:
+    own = f"--detector {found['detector']} --network {found['network']} --input-px {found['input_px']}"
+    return f"python -m benchmarks.networks {own} --frames {found['frames']}" + ("" if found["has_heads"] else " --no-heads")
+
+
+def _networks_seconds(found: Found) -> list[tuple[str, str, str]]:
+    """Wall seconds of each stage; those of the shared pass have their part of its wall seconds by their threads' seconds."""
+    spent, wall, shared = sum(found["shared_seconds"].values()), sum(found["seconds"].values()), found["seconds"]["networks"]
+    seconds: dict[str, float] = {}
+    for step, own in found["seconds"].items():
+        if step == "networks":
+            seconds |= {name: shared * part / spent for name, part in found["shared_seconds"].items()}
+        else:
+            seconds[step] = own
+    seconds["**the whole, wall**"] = wall
+    if "detector_seconds" in found:
+        seconds["detect, by itself"] = found["detector_seconds"]
+        seconds["**both**"] = wall + found["detector_seconds"]
+    frames = found["frames"]
+    return [(name, f"{own / frames:.4f}", f"{frames / own:.2f}" if own else "") for name, own in seconds.items()]
+
+
+def _networks_share(found: Found) -> str:
+    wall = sum(found["seconds"].values()) + found.get("detector_seconds", 0)
+    alone = ", ".join(f"{name} {spent:.1f} s" for name, spent in found["forward"].items())
+    total = sum(found["forward"].values())
+    return f"Forward passes alone take {total:.1f} s ({alone}): **{total / wall:.2f}** of the wall seconds."
+
+
+def _networks_bytes(found: Found) -> list[tuple[str, str, str]]:
+    stored = [(name, found["bytes"][name], found["plain_bytes"][name]) for name in found["bytes"]]
+    stored.append(("**sum**", sum(found["bytes"].values()), sum(found["plain_bytes"].values())))
+    return [(name, f"{disk:.0f}", f"{plain:.0f}") for name, disk, plain in stored]
+
+
+def _networks_gmac(gmac: dict[str, float]) -> list[tuple[str, str]]:
+    heads = sum(count for part, count in gmac.items() if part != "pose network")
+    rows = [(part, f"{count:.4f}") for part, count in gmac.items()]
+    return [*rows, ("**heads with their share of G_k**", f"**{heads:.4f}**")] if heads else rows
+
+
 def against_plain(ours: Sequence[Found], plain: Sequence[Found]) -> str:
     """Ours against the script: as run on two clips, and at 4.2 crops a frame by the line through both."""
     rows = []
