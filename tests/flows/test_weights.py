@@ -16,6 +16,7 @@ from flows.again import wanted_again
 from flows.annotate import Summary, annotate, rerun
 from flows.preview import preview
 from flows.settings import SettingsError, load_settings
+from flows.sides import side_of_store
 from storage import runs
 from storage.store import Store
 from tasks.merge import read_results
@@ -103,6 +104,8 @@ def test_a_run_keeps_weights_by_digest_and_addresses_in_its_facts(
     params = {row["stage"]: row["params"] for row in runs.read_plan(store, summary.run).to_pylist()}
     assert sha256(heads["matching"]) in params["track"]
     assert sha256(heads["refinement"]) not in params["track"]
+    detector = side_of_store(store, summary.run, []).detector
+    assert detector == "NanoDet (score_threshold 0.25, nms_iou 0.5), poses by MoveNet Thunder"
     rows = poses(store)
     moved = np.hypot(rows.nose_x - rows.nose_initial_x, rows.nose_y - rows.nose_initial_y)
     assert moved.notna().all()
@@ -204,6 +207,8 @@ def test_a_users_pose_network_runs_by_its_file_and_other_weights_estimate_again(
     annotate(str(people_clip), store.root, {**settings, "weights": {"pose": first}}, quiet=True)
     before = poses(store)
     assert len(before) == 3
+    detector = side_of_store(store, None, []).detector
+    assert detector.endswith(f"(score_threshold 0.6, nms_iou 0.5), poses by resnet-50 (weights {sha256(first)[:8]})")
     summary = again(store, "estimate", pose=second)
     assert computed(summary) == dict.fromkeys(("estimate", "suppress", "track", "publish"), 1)
     assert not poses(store).equals(before)
