@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -157,46 +156,3 @@ def test_an_imagenet_checkpoint_makes_no_poses_but_starts_a_backbone(name: str, 
     del flat["conv1.weight"]
     with pytest.raises(WeightsError, match=r"half.pth.*conv1\.weight"):
         checkpoints.start_backbone(backbone, written(flat, tmp_path / "half.pth"))
-
-
-def test_a_pickle_that_holds_more_than_tensors_is_refused_and_does_not_run(tmp_path: Path) -> None:
-    ran = tmp_path / "ran"
-
-    class Trap:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return Path.touch, (ran,)
-
-    for path in (
-        written({"state_dict": published("resnet-50"), "extra": Trap()}, tmp_path / "pose.pth"),
-        written({"state_dict": {}, "extra": Trap()}, tmp_path / "old.pth", _use_new_zipfile_serialization=False),
-        written({"state_dict": published("resnet-50"), "perf": np.float64(0.7)}, tmp_path / "numbers.pth"),
-    ):
-        message = refused(path, "resnet-50")
-        assert "Python objects beside tensors" in message
-        assert "torch.save" in message
-    assert not ran.exists()
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"no weights at all", b"PK\x03\x04 and no archive", b"\x80\x02", b"\x10\0\0\0\0\0\0\0{no json"]
-)
-def test_what_is_no_checkpoint_is_refused(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "pose.pth"
-    path.write_bytes(content)
-    assert "weights file" in (message := refused(path, "resnet-50")) or "safetensors" in message
-
-
-def test_half_a_file_is_refused(tmp_path: Path) -> None:
-    path = written(published("resnet-50"), tmp_path / "pose.pth")
-    path.write_bytes(path.read_bytes()[:40000])
-    assert "not a whole one" in refused(path, "resnet-50")
-
-
-@pytest.mark.parametrize("content", [{}, [torch.zeros(3)], {"weights": {"a": torch.zeros(3)}, "epoch": 3}, torch.zeros(3)])
-def test_a_file_without_a_state_dict_is_refused(content: Any, tmp_path: Path) -> None:
-    assert "holds no" in refused(written(content, tmp_path / "pose.pth"), "resnet-50")
-
-
-def test_a_missing_file_is_an_error_of_the_system(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        checkpoints.pose_network(tmp_path / "pose.pth", "resnet-50")

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -45,8 +46,22 @@ def test_safetensors_are_known_by_their_bytes_whatever_the_file_is_called(tmp_pa
 
 def test_a_pickle_that_needs_more_than_tensors_is_refused_and_what_it_needs_is_named(tmp_path: Path) -> None:
     torch.save({"state_dict": PARAMETERS, "perf": Fraction(1, 2)}, tmp_path / "best.pth")
-    with pytest.raises(WeightsError, match=r"best\.pth.*fractions\.Fraction.*torch\.save\(network\.state_dict"):
+    with pytest.raises(WeightsError, match=r"best\.pth.*fractions\.Fraction.*torch\.save\(checkpoint"):
         read_state_dict(tmp_path / "best.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["archive", "old pickle"])
+def test_code_in_a_pickle_does_not_run(tmp_path: Path, zipped: bool) -> None:
+    ran = tmp_path / "ran"
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (ran,)
+
+    torch.save({"state_dict": PARAMETERS, "extra": Trap()}, tmp_path / "trap.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsError, match=r"trap\.pth"):
+        read_state_dict(tmp_path / "trap.pth")
+    assert not ran.exists()
 
 
 @pytest.mark.parametrize(
@@ -99,3 +114,14 @@ def assert_equal(found: dict[str, torch.Tensor]) -> None:
     for name, tensor in PARAMETERS.items():
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name], tensor)
+
+
+@pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
+def test_numpys_numbers_beside_the_parameters_keep_nobody_from_loading_them(tmp_path: Path, module: bytes) -> None:
+    content = {"epoch": np.int64(3), "perf": np.float64(0.7), "state_dict": {"module.a": torch.ones(2)}}
+    path = tmp_path / "checkpoint.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=False)  # whose pickle is not compressed
+    data = path.read_bytes()
+    assert b"numpy._core.multiarray" in data
+    path.write_bytes(data.replace(b"numpy._core.multiarray", module))
+    assert read_state_dict(path)["a"].tolist() == [1, 1]

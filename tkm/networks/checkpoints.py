@@ -12,22 +12,19 @@ loads them has to know.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tkm.networks.facts import NETWORKS, Colours
 from tkm.networks.pose import PoseNetwork
 from tkm.skeleton import COCO_17, SKELETONS, Skeleton
 from tkm.weights import WeightsError
+from tkm.weights.files import read_state_dict
 
-_WRAPPED = ("best_state_dict", "state_dict")  # the better one first
 _HEADS = ("keypoint_head.", "head.")
 _FLAT_HEAD = ("deconv_layers.", "final_layer.")
 _COUNTER = ".num_batches_tracked"
@@ -54,10 +51,10 @@ def pose_network(
 
     Args: caffe_style, as PoseNetwork takes it; new_head, whether the file's last layer is left aside and starts anew, to
         fine-tune another skeleton's network.
-    Raises: WeightsError, which names the file and says what it holds and what would fit; OSError where it cannot be read.
+    Raises: WeightsError, which names the file and says what it holds and what would fit.
     """
     if name == "movenet-thunder":
-        network, found = PoseNetwork(name, skeleton), _unprefixed(_tensors(path), path)
+        network, found = PoseNetwork(name, skeleton), _floats(path)
     else:
         checkpoint = read(path)
         colours: Colours | None = "rgb" if checkpoint.layout == "mmpose" else None
@@ -79,7 +76,7 @@ def pose_network(
 def start_backbone(backbone: nn.Module, path: Path) -> None:
     """Load an ImageNet checkpoint, torchvision's of a ResNet or timm's of an HRNet, into a backbone, without the classifier.
 
-    Raises: WeightsError where it has not all of the backbone's parameters; OSError where it cannot be read.
+    Raises: WeightsError where it has not all of the backbone's parameters.
     """
     found = {key.removeprefix("backbone."): tensor for key, tensor in read(path).tensors.items()}
     wanted = backbone.state_dict()
@@ -94,9 +91,9 @@ def start_backbone(backbone: nn.Module, path: Path) -> None:
 def read(path: Path) -> Checkpoint:
     """Tensors of a checkpoint in any of the known layouts.
 
-    Raises: WeightsError where the file holds no state dict, or Python objects beside tensors; OSError where it cannot be read.
+    Raises: WeightsError where the file cannot be read, or holds no state dict, or objects beside tensors.
     """
-    tensors = _unprefixed(_tensors(path), path)
+    tensors = _floats(path)
     if any(key.startswith("backbone.") for key in tensors):
         renamed = {}
         for key, tensor in tensors.items():
@@ -106,57 +103,12 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint("flat", {f"{'head' if _is_of_head(key) else 'backbone'}.{key}": value for key, value in tensors.items()})
 
 
+def _floats(path: Path) -> dict[str, Tensor]:
+    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in read_state_dict(path).items()}
+
+
 def _is_of_head(key: str) -> bool:
     return key.startswith(_FLAT_HEAD) and not key.startswith(_CLASSIFIER)
-
-
-def _unprefixed(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    if not tensors:
-        raise WeightsError(f"{path} holds no tensors")
-    tensors = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
-    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    """The state dict that a file holds, of whichever format its first bytes tell."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[8:] == b"{":  # the header's length, then JSON
-        try:
-            return dict(load_file(path))
-        except SafetensorError as error:
-            raise WeightsError(f"{path} begins like a safetensors file and is none, or not a whole one: {error}") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not start.startswith((b"PK", b"\x80")):
-            raise _unknown(path) from error
-        raise WeightsError(
-            f"{path} holds Python objects beside tensors, and unpickling those runs code that is in the file: it is not loaded. "
-            "If you trust it, keep its tensors alone: checkpoint = torch.load(FILE, weights_only=False); "
-            'torch.save(checkpoint.get("state_dict", checkpoint), NEW_FILE)'
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        # What a reader of broken files stumbles over; that the file can be read was seen above.
-        raise _unknown(path) from error
-    return _state_dict(content, path)
-
-
-def _unknown(path: Path) -> WeightsError:
-    return WeightsError(f"{path} is no weights file, or not a whole one: PyTorch checkpoints and safetensors files can be read")
-
-
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    if isinstance(content, Mapping):
-        for name in _WRAPPED:
-            if isinstance(content.get(name), Mapping):
-                return _state_dict(content[name], path)
-        if all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
-            return dict(content)
-        held = ", ".join(sorted(map(str, content))[: 2 * _SHOWN])
-    else:
-        held = f"a {type(content).__name__}"
-    raise WeightsError(f"{path} holds no state dict, neither by itself nor as {' or '.join(_WRAPPED)}, but {held}")
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -8,20 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tkm.weights import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Where training checkpoints keep the parameters: most trainers, torchvision's references, deep-high-resolution-net's best epoch.
-WRAPPERS = ("state_dict", "model", "best_state_dict")
+# Where training checkpoints keep the parameters: deep-high-resolution-net's best epoch, most trainers, torchvision's references.
+WRAPPERS = ("best_state_dict", "state_dict", "model")
 _PARALLEL = "module."  # what torch's DataParallel puts before every name
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Parameters and buffers by name, on the CPU and of the file's own dtypes. The file's name tells nothing, its bytes do.
 
-    Of a pickle nothing but tensors and plain containers is ever built (`weights_only=True`), so that a file cannot run code.
+    Of a pickle only tensors, numbers and plain containers are ever built (`weights_only=True`), so that a file cannot run code.
     Raises WeightsError, which names the file, where it cannot be read, would need more than that, or holds no parameters.
     """
     try:
@@ -49,20 +51,29 @@ def _pickled(path: Path) -> object:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numbers()):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as wrong:
         needed = re.search(r"GLOBAL ([\w.]+)", str(wrong))
         if needed is None:
             raise WeightsError(f"weights file {path} is neither a safetensors file nor one that torch.save wrote") from wrong
         raise WeightsError(
             f"weights file {path} is a pickle that holds more than tensors ({needed[1]}), and reading that could run its code. "
-            "Where you trust it, save its parameters alone: torch.save(network.state_dict(), FILE)"
+            "Where you trust it, keep its parameters alone: checkpoint = torch.load(FILE, weights_only=False); "
+            'torch.save(checkpoint.get("state_dict", checkpoint), NEW_FILE)'
         ) from wrong
     except OSError:
         raise
     except Exception as wrong:  # the unpickler lets through whatever bytes that are cut short or no pickle lead it to
         said = str(wrong).partition("\n")[0]
         raise WeightsError(f"weights file {path} is damaged, or no file of weights: {said or type(wrong).__name__}") from wrong
+
+
+def _numbers() -> list[Any]:
+    """What numpy's numbers are pickled as, under its old name too: training checkpoints keep scores beside the parameters."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
+    return [np.dtype, *kinds, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
 
 
 def _parameters(path: Path, content: object) -> dict[str, Tensor]:
