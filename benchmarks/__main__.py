@@ -19,7 +19,10 @@ from benchmarks import clips, evaluate, report
 from benchmarks.machine import machine, versions
 
 RESULTS = Path(__file__).parent / "results"
-MEASUREMENTS = ("speed", "memory", "start", "plain", "evaluate", "synthetic")
+MEASUREMENTS = ("speed", "memory", "start", "plain", "evaluate", "synthetic", "networks")
+# Storage and GMAC of the embedded and of the paper's heads: a ResNet's depth and its crops' size change neither bytes nor G_k.
+NETWORKS = (("--network", "movenet-thunder"), ("--network", "resnet-50", "--input-px", "256x192"))
+NETWORKS_FRAMES = 8
 
 
 def measured(module: str, *options: object) -> dict[str, Any]:
@@ -40,7 +43,10 @@ def sections(frames: int, long_frames: int, only: set[str]) -> Iterator[str]:
             print(f"not measured: evaluate, for want of annotated sequences in {evaluate.DATA}", file=sys.stderr)
     if "synthetic" in only:
         yield report.synthetic(measured("synthetic"))
-    if only <= {"evaluate", "synthetic"}:
+    if "networks" in only:
+        for setting in NETWORKS:
+            yield report.networks(measured("networks", "--json", "--frames", NETWORKS_FRAMES, *setting))
+    if only <= {"evaluate", "synthetic", "networks"}:
         return
     with tempfile.TemporaryDirectory() as folder:
         ours = measured("annotate", "--frames", frames, "--networks")

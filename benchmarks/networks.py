@@ -114,7 +114,9 @@ def measure(setting: Setting) -> dict[str, Any]:
     annotate(plan_of(setting.clip, setting.folder / "store", {**params, "index": few}))
     plan = plan_of(setting.clip, setting.folder / "store", params)
     load = os.getloadavg()[0]
+    processor_began = time.process_time()
     seconds = annotate(plan)
+    processor_seconds = time.process_time() - processor_began
     manifests = {stage.name: manifest for stage in plan.stages if (manifest := plan.artifact(stage).manifest())}
     people = manifests["publish"].rows
     stored = [stage for stage in STORED if stage in plan.stages]
@@ -130,6 +132,7 @@ def measure(setting: Setting) -> dict[str, Any]:
         "detections": manifests["suppress"].rows,
         "people": people,
         "seconds": seconds,
+        "processor_seconds": processor_seconds,
         "shared_seconds": {stage.name: manifests[stage.name].seconds for stage in STEPS["networks"] if stage in plan.stages},
         "bytes": {stage.name: manifests[stage.name].bytes / people for stage in stored},
         "plain_bytes": {stage.name: plan.artifact(stage).read().nbytes / people for stage in stored},

@@ -157,7 +157,8 @@ def networks(found: Found) -> str:
             f"{found['device']}, {found['threads']} threads, load {found['load']:.1f}; {frames} frames, "
             f"{found['detections']} detections, {people} survivors.\n",
             table(("stage", "seconds a frame", "frames/s"), _networks_seconds(found)),
-            f"\nPeak memory {found['peak_mb']:.0f} MB"
+            f"\nProcessor time of the whole: {found['processor_seconds'] / frames:.4f} s a frame, of all cores together. "
+            f"Peak memory {found['peak_mb']:.0f} MB"
             + (f", on the GPU {found['gpu_mb']:.0f} MB" if found["gpu_mb"] is not None else "")
             + f". {_networks_share(found)}\n",
             table(("bytes a surviving detection", "on disk", "uncompressed"), _networks_bytes(found)),
