@@ -135,11 +135,10 @@ def rerun(
     use_s3(chosen)
     files = chosen.weights.files()
     wanted = wanted_again(store, run, stage, changes, videos, kept_weights(store, chosen))
-    is_changed = bool(changes or files)
-    if is_changed:
-        check_again(store, wanted, chosen)
+    anew = () if changes or files else dependents(stage)
+    check_again(store, wanted, chosen, anew)
     facts = {"rerun": run, "stage": stage, "set": list(changes), "weights": files, "videos": list(videos)}
-    return _run(store, wanted, chosen, stage_params(chosen), facts, quiet, anew=() if is_changed else dependents(stage))
+    return _run(store, wanted, chosen, stage_params(chosen), facts, quiet, anew)
 
 
 def _run(

@@ -253,7 +253,7 @@ def rerun(
     With --set, or other weights, under other parameters: the dataset then shows the new results, URI@RUN the old ones. Without,
     the stage's results are computed anew. All other parameters are those that the videos had.
     """
-    from flows.again import wanted_again
+    from flows.again import dependents, wanted_again
     from flows.weights import check_again, kept_weights
 
     root, run = split_address(uri)
@@ -261,8 +261,7 @@ def rerun(
     use_s3(chosen)
     store = _open(root)
     wanted = wanted_again(store, run, stage, set_ or [], videos or [], kept_weights(None, chosen))
-    if set_ or chosen.weights.files():
-        check_again(store, wanted, chosen)
+    check_again(store, wanted, chosen, () if set_ or chosen.weights.files() else dependents(stage))
     _check(store, chosen)
 
     def call() -> Any:

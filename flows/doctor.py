@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from storage.store import Store, StoreError
 from tkm import weights
-from tkm.networks import movenet, nanodet, runtime
+from tkm.networks import movenet, nanodet, pose, runtime
 
 PACKAGES = ("torch", "prefect", "dask", "distributed", "av", "pyarrow", "deltalake", "fsspec", "s3fs", "supervision")
 # FFmpeg's decoders by format, the first that is there counts. Its own `av1` only drives hardware, so it does not count.
@@ -166,9 +166,8 @@ def _detector() -> str:
 
 
 def _pose_network() -> str:
-    size = movenet.INPUT_SIZE_PX
-    network = runtime.on_device(movenet.movenet_thunder)
-    return _forward(network, size, lambda pixels: pixels.permute(0, 3, 1, 2).float(), network.decode, "person")
+    network = runtime.on_device(pose.embedded)
+    return _forward(network, movenet.INPUT_SIZE_PX, network.normalise, network.decode, "person")
 
 
 def _forward(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from flows.settings import SettingsError, stage_params
 from storage.store import Store
 from storage.weights import fetch, keep
 from tasks.heads import HeadsError, Role, check_weights, option, unused, with_weights
+from tasks.pipeline import PIPELINE
 from tasks.stage import Params
 
 
@@ -42,7 +43,15 @@ def chosen_params(
     return {**used, **own}, tuple(unused(used, digests))
 
 
-def check_again(store: Store, wanted: Wanted, chosen: Any) -> None:
-    """See, as `chosen_params`, that weights fit what earlier runs' videos are run again under, once for all that share them."""
+def check_again(store: Store, wanted: Wanted, chosen: Any, anew: Collection[str] = ()) -> None:
+    """See, as `chosen_params`, that weights fit what earlier runs' videos are run again under, once for all that share them.
+
+    Where nothing changes, that those are there which the stages use that are to be computed `anew`: StoreError before what the
+    store holds of them is withdrawn.
+    """
     for params in distinct_params(wanted):
-        check_weights(params, partial(fetch, store), chosen.weights.files())
+        if not anew:
+            check_weights(params, partial(fetch, store), chosen.weights.files())
+        for stage in (stage for stage in PIPELINE if stage.name in anew and stage.is_active(params)):
+            for digest in stage.weights(params).values():
+                fetch(store, digest)

@@ -66,7 +66,7 @@ _BOX = tuple(
     for side, words in (("x1", "left edge"), ("y1", "top edge"), ("x2", "right edge"), ("y2", "bottom edge"))
 )
 _BOX_SCORE = _field("box_score", pa.float32(), "detector's score of the box, 0 to 1")
-_POSE_SCORE = _field("pose_score", pa.float32(), "box score times mean keypoint score")
+_POSE_SCORE = _field("pose_score", pa.float32(), "box score times mean keypoint score, before refinement")
 
 def _keypoint_fields() -> tuple[pa.Field, ...]:
     return tuple(
@@ -78,7 +78,6 @@ def _keypoint_fields() -> tuple[pa.Field, ...]:
             _field(f"{joint}_score", pa.float32(), f"score of the {joint.replace('_', ' ')}, 0 to 1", nullable=True),
         )
     )
-
 
 
 def _initial_fields() -> tuple[pa.Field, ...]:

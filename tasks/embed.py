@@ -6,7 +6,7 @@ the same blocks. Alone, with a retrained head, it cuts the survivors' crops agai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,12 @@ from tasks.stage import Block, Params, Resources, Stage
 from tkm.networks import runtime
 from tkm.quantisation import quantise
 from tkm.types import CandidateSet, FeatureSet
+from tkm.weights import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from tkm.networks.pose import Embedded
 
 DIGEST = r"^[0-9a-f]{64}$"
 
@@ -38,35 +41,35 @@ class EmbedParams(Params):
     )
 
 
-class _Embedded(NamedTuple):
-    """Features of crops, one row a person; (P, 0) where no head makes them."""
-
-    feature: Tensor  # (P, K, S, D)
-    scalar: Tensor  # (P, K, S)
-    body: Tensor  # (P, D)
-
-
 def run(block: Block, params: EmbedParams) -> pa.Table:
     """Features of the survivors of a block of frames, in their order."""
     is_kept = block.inputs["suppress"]["is_kept"]
     people = block.inputs["estimate"].filter(is_kept)
     if not people.num_rows:
         return FEATURES.empty_table()
-    found = _embed(_maps(block, people), _cells(candidates_from_table(people, skeleton_of_table(people))), params)
+    estimated: estimate.EstimateParams = block.input_params["estimate"]  # type: ignore[assignment]
+    network = estimate.pose_network(estimated).with_heads(
+        matching=trained.matching(params.matching) if params.matching else None,
+        body=trained.body(params.body) if params.body else None,
+        refinement=trained.refinement(params.refinement) if params.refinement else None,
+    )
+    cell = _cells(candidates_from_table(people, skeleton_of_table(people)))
+    maps = _maps(block, people, estimated)
+    found = runtime.in_passes((*maps, cell), lambda part: network.embed(part[:-1], part[-1]))
+    _refuse_broken(found, cell, params)
     feature, feature_step = _steps(found.feature, params.matching)
     body, body_step = _steps(found.body, params.body)
     features = FeatureSet(feature, feature_step, found.scalar.numpy() if params.refinement else None, body, body_step)
     return features_to_table(column(people, "frame", np.int64), column(people, "detection", np.int64), features)
 
 
-def _maps(block: Block, people: pa.Table) -> tuple[Tensor, ...]:
+def _maps(block: Block, people: pa.Table, estimated: estimate.EstimateParams) -> tuple[Tensor, ...]:
     """The backbone's maps of the survivors' crops, on the device: what estimate left of all crops of the block, or made anew."""
     import torch  # here: see tkm.networks.runtime
 
     if "features" in block.shared:
         kept = torch.from_numpy(np.flatnonzero(column(block.inputs["suppress"], "is_kept", np.bool_)))
         return tuple(maps[kept.to(maps.device)] for maps in block.shared["features"])
-    estimated: estimate.EstimateParams = block.input_params["estimate"]  # type: ignore[assignment]
     return estimate.backbone_features(block, detections_from_table(people), estimated)
 
 
@@ -77,21 +80,15 @@ def _cells(candidates: CandidateSet) -> Tensor:
     return torch.from_numpy(np.concatenate([candidates.pose_cell[..., None], candidates.cell], axis=2).astype(np.int64))
 
 
-def _embed(maps: tuple[Tensor, ...], cell: Tensor, params: EmbedParams) -> _Embedded:
-    from tkm.heatmaps import gather_cells, gather_vectors
-
-    nothing = maps[0].new_zeros(runtime.ROWS[runtime.device().type], 0)
-
-    def heads(part: tuple[Tensor, ...]) -> _Embedded:
-        *own, places = part
-        levels = tuple(own)
-        return _Embedded(
-            gather_vectors(trained.matching(params.matching).module(levels), places) if params.matching else nothing,
-            gather_cells(trained.refinement(params.refinement).scalars(levels), places) if params.refinement else nothing,
-            trained.body(params.body).vector(levels) if params.body else nothing,
-        )
-
-    return runtime.in_passes((*maps, cell), heads)
+def _refuse_broken(found: Embedded, cell: Tensor, params: EmbedParams) -> None:
+    """Raise WeightsError, which names the head, where one answers with what is no number: nothing could be made of that."""
+    answers = {"matching": found.feature, "body": found.body}
+    if params.refinement:
+        answers["refinement"] = found.scalar[cell >= 0]
+    for head, values in answers.items():
+        if not values.isfinite().all():
+            digest = _weights(params)[head]
+            raise WeightsError(f"the {head} head {digest[:8]} answers with numbers that are not finite: train it again")
 
 
 def _steps(vectors: Tensor, head: str | None) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:

@@ -29,6 +29,7 @@ from tkm.networks import runtime
 
 Report = Callable[[str, int], None]  # called with a stage's name and a number of frames that it has finished
 _Numbered = tuple[int, NDArray[np.uint8]]
+_HALO_FRAMES = 32  # a block of a stage with a halo: what it holds of each person is large, and several blocks wait
 _TOLD_FRAMES = 32  # sampled frames between two reports of a stage that sees the whole video
 
 
@@ -263,8 +264,8 @@ def _blocks(plan: VideoPlan, line: Timeline, pieces: Sequence[Piece]) -> Iterato
     sources = {piece.stages: _sources(plan, piece.stages) for piece in pieces}
     for piece in pieces:
         looks = piece in seen
-        step = runtime.BLOCK_FRAMES[runtime.device().type] if looks else piece.stop - piece.start
         halo = max(stage.halo(plan.params) for stage in piece.stages)
+        step = runtime.BLOCK_FRAMES[runtime.device().type] if looks else _HALO_FRAMES if halo else piece.stop - piece.start
         first, end = max(piece.start - halo, 0), min(piece.stop + halo, len(line.frames))
         inputs = {name: source.rows(first, end, line) for name, source in sources[piece.stages].items()}
         for low in range(piece.start, piece.stop, step):

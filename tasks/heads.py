@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from tasks.stage import Params
 from tkm import weights
 from tkm.networks.heads import HeadFacts, HeadKind, check_fits, load_head, read_facts
+from tkm.skeleton import skeleton_of
 from tkm.weights import WeightsError
 
 Role = Literal["pose", "detector", "matching", "body", "refinement"]
@@ -128,15 +129,18 @@ def check_weights(params: _ByStage, locate: Callable[[str], Path], given: Mappin
     Args: locate, the file on this machine of a digest.
     Raises: WeightsError, which names option and file.
     """
-    from tasks import detect, estimate
+    from tkm.networks import checkpoints, faster_rcnn_files
 
     digests, used = digests_of(params), _uses(params)
     if "detector" in given and used["detector"]:
-        with _named(locate(digests["detector"]), f"{option('detector')} {given['detector']}"):
-            detect.detector(params["detect"])  # type: ignore[arg-type]
+        network, deformable = str(_param(params, "detect", "network")), bool(_param(params, "detect", "deformable"))
+        with _named(path := locate(digests["detector"]), f"{option('detector')} {given['detector']}"):
+            faster_rcnn_files.load(network, path, deformable=deformable)
     if "pose" in given and used["pose"]:
-        with _named(locate(digests["pose"]), f"{option('pose')} {given['pose']}"):
-            estimate.pose_network(params["estimate"])  # type: ignore[arg-type]
+        network, skeleton = str(_param(params, "estimate", "network")), str(_param(params, "estimate", "skeleton"))
+        caffe_style = bool(_param(params, "estimate", "caffe_style"))
+        with _named(path := locate(digests["pose"]), f"{option('pose')} {given['pose']}"):
+            checkpoints.pose_network(path, network, skeleton_of(skeleton), caffe_style=caffe_style)
     for kind in (kind for kind in HEADS if used[kind]):
         path = locate(digests[kind])
         where = f"{option(kind)} {given[kind]}" if kind in given else f"the run's {kind} head {digests[kind][:8]}"

@@ -17,7 +17,6 @@ from storage.schemas import PATHS
 from tasks import embed, estimate, shots, suppress, trained
 from tasks.people import keypoint_features, survivors
 from tasks.stage import Block, Params, Resources, Stage
-from tkm.networks import runtime
 from tkm.paths import paths
 from tkm.similarity import pose_similarity
 
@@ -38,7 +37,6 @@ def run(block: Block, params: PathsParams) -> pa.Table:
     own = np.flatnonzero(np.isin(poses.frame, block.core_frames))
     if not len(own):
         return PATHS.empty_table()
-    runtime.prepare_thread()
     feature = keypoint_features(block, len(skeleton.keypoints))
     classifiers = trained.classifiers(str(params.matching), "matching")
     rows = [np.flatnonzero(poses.frame == frame) for frame in block.frames]

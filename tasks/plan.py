@@ -53,7 +53,9 @@ class VideoPlan:
         """What the stage's key is made from: its inputs' keys, or the content at the root."""
         if not stage.inputs:
             return {"content": self.content_sha256}
-        return {source.name: self.keys[source.name] for source in stage.inputs if source.name in self.keys}
+        left_out = stage.leaves_out(self.params)
+        names = [source.name for source in stage.inputs if source.name not in left_out]
+        return {name: self.keys[name] for name in names if name in self.keys}
 
 
 def shard_of(video: str) -> int:
@@ -90,7 +92,8 @@ def missing(plan: VideoPlan, begun: Mapping[str, set[str]], closed: Mapping[str,
             return
         wanted.add(stage.name)
         for source in stage.inputs:
-            want(source)
+            if source.name not in stage.leaves_out(plan.params):
+                want(source)
 
     want(PIPELINE[-1])
     for stage in plan.stages:

@@ -93,6 +93,7 @@ class Stage:
     whole       whether it sees the whole video at once, frames that are not sampled too
     given       whether it takes rows that a user gave (storage.given), whose digest is its parameter `sha256`
     weights     digests of the weights files it uses, by what they are for, under these parameters by stage name
+    leaves_out  names of inputs that it does not take under these parameters, and that its key is not made from
     halo        how many sampled frames before and after its own it looks at, under these parameters
     is_active   whether a run with these parameters, by stage name, has the stage at all; where not, it has no key, and its
                 takers go without it
@@ -111,6 +112,7 @@ class Stage:
     given: bool = False
     weights: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda params: {}  # noqa: ARG005
     halo: Callable[[Mapping[str, Any]], int] = lambda params: 0  # noqa: ARG005
+    leaves_out: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda params: ()  # noqa: ARG005
     is_active: Callable[[Mapping[str, Any]], bool] = lambda params: True  # noqa: ARG005 - every stage's takes the params
 
     def checked(self, table: pa.Table) -> pa.Table:

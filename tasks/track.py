@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from storage.codecs import column, table_of, tracker_state_from_table, tracker_state_to_table
 from storage.schemas import TRACKED
 from tasks import embed, estimate, given, shots, suppress, trained
 from tasks.people import body_features, keypoint_features, survivors
 from tasks.stage import Block, Params, Resources, Stage
-from tkm.networks import runtime
 from tkm.similarity import LEARNED, Measure
 from tkm.tracking import TrackerState, track
 
@@ -30,6 +29,12 @@ class TrackParams(Params):
         description="digest of the matching head, for tkm, or of the body head, for tbm",
         json_schema_extra={"option": None},
     )
+
+    @model_validator(mode="after")
+    def _confidence_weighs_keypoints(self) -> TrackParams:
+        if self.by_confidence and self.similarity != "tkm":
+            raise ValueError(f"by_confidence weighs the keypoints of similarity tkm, and {self.similarity} has no such sum")
+        return self
 
 
 def run(block: Block, params: TrackParams, state: pa.Table | None) -> tuple[pa.Table, pa.Table]:
@@ -49,7 +54,6 @@ def _learned(block: Block, params: TrackParams, people: int, keypoints: int) -> 
     """What a learned similarity takes beside poses."""
     if params.similarity not in LEARNED:
         return {}
-    runtime.prepare_thread()
     is_tkm = params.similarity == "tkm"
     classifiers = trained.classifiers(str(params.head), "matching" if is_tkm else "body")
     if people:
@@ -68,5 +72,6 @@ STAGE = Stage(
     resources=Resources(cpus=1),
     version=1,
     in_order=True,
+    leaves_out=lambda params: () if params["track"].similarity in LEARNED else ("embed",),
     weights=lambda params: {"head": params["track"].head} if params["track"].head else {},
 )

@@ -163,7 +163,8 @@ def subpixel_shift(heatmap: Tensor, cell: Tensor) -> Tensor:
 def quarter_shift(heatmap: Tensor, cell: Tensor) -> Tensor:
     """A quarter of a cell towards the higher neighbour, in x and in y: the published networks' decoding.
 
-    None between equal neighbours, and none along a direction in which a neighbour is missing (the map's border).
+    None between equal neighbours, and none along a direction in which a neighbour is missing (the map's border). Their own code
+    moves nothing, along either direction, in the two outermost cells of each side.
 
     Args: heatmap (N, K, H, W) floating point; cell (N, K, C) int64.
     Returns: (N, K, C, 2) float32, (x, y) in cells; NaN where the cell is -1.

@@ -72,7 +72,7 @@ class PoseSet:
     box_xyxy_px   (P, 4) float32, the detection's box in pixels of the original frame
     box_score     (P,) float32, in [0, 1]
     xy_px         (P, K, 2) float32, in pixels of the original frame; NaN where a keypoint is not given, as in poses from a file
-    score         (P, K) float32, heatmap response of each keypoint, in [0, 1]; NaN likewise
+    score         (P, K) float32, heatmap response of each keypoint, in [0, 1], or its refined response; NaN likewise
     """
 
     frame: Int

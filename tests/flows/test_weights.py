@@ -18,7 +18,7 @@ from flows.preview import preview
 from flows.settings import SettingsError, load_settings
 from flows.sides import side_of_store
 from storage import runs
-from storage.store import Store
+from storage.store import Store, StoreError
 from tasks.merge import read_results
 from tests.flows.commands import tkm
 from tests.heads import save_random_head
@@ -237,8 +237,10 @@ def test_poses_from_a_file_cannot_be_matched_by_features(
         annotate(None, str(tmp_path / "new"), settings, str(tmp_path / "people.parquet"), quiet=True)
 
 
-def test_weights_that_a_store_has_lost_fail_the_video_with_a_sentence(store: Store, heads: dict[str, str]) -> None:
+def test_weights_that_a_store_has_lost_are_missed_before_results_are_withdrawn(store: Store, heads: dict[str, str]) -> None:
     store.delete(f"weights/{sha256(heads['refinement'])}")
-    (failure,) = again(store, "refine").failures
-    assert "lacks the weights file" in failure.message
-    assert "Traceback" not in failure.message
+    before = store.list("manifests").keys()
+    with pytest.raises(StoreError, match="lacks the weights file"):
+        again(store, "refine")
+    assert store.list("manifests").keys() == before
+    assert computed(again(store, "publish")) == {"publish": FRAMES}

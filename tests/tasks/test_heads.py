@@ -84,6 +84,11 @@ def test_another_head_computes_neither_detections_nor_heatmaps_again() -> None:
     assert changed_stages({"track": {"similarity": "tbm"}}, "body") == {"embed", "track", "publish"}
 
 
+@pytest.mark.parametrize("role", ["matching", "refinement"])
+def test_tracks_by_poses_do_not_rest_on_heads(role: Role) -> None:
+    assert changed_stages({"refine": {"on": True}}, role) == {"embed", "paths", "refine", "publish"}
+
+
 @pytest.mark.parametrize(
     ("sections", "there", "said"),
     [

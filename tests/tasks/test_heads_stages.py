@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from pydantic import ValidationError
 
 from storage.codecs import candidates_from_table, features_from_table, list_array, list_column, poses_from_table
 from storage.parquet import parquet_bytes
@@ -24,10 +25,14 @@ from tasks.stage import Block
 from tests.conftest import DEMO_CLIP, plan_of, run_all
 from tests.heads import on_this_machine, save_random_head
 from tests.tkm.plain_formulas import classify
+from tkm import weights
+from tkm.networks import runtime
+from tkm.networks.heads import load_head, save_head
 from tkm.quantisation import dequantise
 from tkm.similarity import pose_similarity
 from tkm.skeleton import COCO_17
 from tkm.types import FeatureSet, PoseSet
+from tkm.weights import WeightsError
 
 K, S, TAU, FRAMES = 17, 1 + CANDIDATES, 2, 6
 
@@ -309,3 +314,44 @@ def test_a_first_run_takes_every_crop_through_the_backbone_once(refined_run: Vid
         hook.remove()
     assert plan.artifact(embed.STAGE).manifest() is not None
     assert sum(crops) == plan.artifact(detect.STAGE).read().num_rows
+
+
+@pytest.mark.parametrize("kind", ["matching", "body", "refinement"])
+def test_a_head_that_answers_with_what_is_no_number_is_named(scene: Scene, kind: str, tmp_path: Path) -> None:
+    head, facts = load_head(weights.locate(scene.digests[kind]), kind)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in head.module.parameters():  # type: ignore[union-attr, operator]
+            parameter.mul_(1e30)  # finite itself, but no product of two
+    save_head(tmp_path / "broken", head, facts)
+    with pytest.raises(WeightsError, match=f"{kind} head .* not finite"):
+        embed.run(scene.block, embed.EmbedParams(**{kind: on_this_machine(tmp_path / "broken")}))
+
+
+def test_keypoints_are_weighed_by_confidence_only_where_keypoints_are_summed() -> None:
+    with pytest.raises(ValidationError, match="by_confidence"):
+        track.TrackParams(similarity="oks", by_confidence=True)
+
+
+def test_heads_say_the_same_on_a_gpu(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device: what runs on one is compared with the CPU only there")
+    found = {}
+    caches = runtime.device, runtime.on_device, estimate._network, trained._built
+    for kind in ("cuda", "cpu"):
+        for cached in caches:
+            cached.cache_clear()
+        monkeypatch.setattr(torch.cuda, "is_available", lambda kind=kind: kind == "cuda")
+        table = embed.run(scene.block, embed.EmbedParams(**scene.digests))
+        own = replace(scene, features=features_from_table(table, K))
+        own.block.inputs["embed"] = table  # type: ignore[index]
+        found[kind] = own.features, refined(own, TAU)[1]
+    monkeypatch.undo()
+    for cached in caches:
+        cached.cache_clear()
+    (gpu, gpu_refined), (cpu, cpu_refined) = found["cuda"], found["cpu"]
+    f = [dequantise(own.feature, own.feature_step) for own in (gpu, cpu)]  # type: ignore[arg-type]
+    assert np.abs(f[0] - f[1]).max() < 0.02 * np.abs(f[1]).max()
+    scale = np.nanmax(np.abs(cpu.scalar))
+    np.testing.assert_allclose(gpu.scalar, cpu.scalar, atol=0.02 * scale)
+    scores = [list_column(table, "score", K) for table in (gpu_refined, cpu_refined)]
+    np.testing.assert_allclose(scores[0], scores[1], atol=0.02 * scale)

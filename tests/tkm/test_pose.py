@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tests.tkm.pose_files import flat_names, random_network
 from tkm.heatmaps import local_maxima
 from tkm.networks import pose, runtime
 from tkm.networks.facts import FACTS, NETWORKS
+from tkm.networks.heads import HeadFacts, HeadKind, build
 from tkm.networks.keypoint_head import HeatmapNetwork, KeypointHead
 from tkm.networks.pose import PoseNetwork
 from tkm.skeleton import COCO_17, MPII_16, POSETRACK_15
@@ -181,11 +183,26 @@ def test_a_pose_stands_at_its_own_cell_and_candidates_beside(name: str, resnet: 
         assert torch.equal(found.xy, placed[:, :, 0])
 
 
-def test_modules_may_be_added_and_are_part_of_the_network(resnet: PoseNetwork) -> None:
+def test_heads_stand_beside_the_keypoint_head_and_answer_at_the_cells_asked_for(resnet: PoseNetwork) -> None:
+    torch.manual_seed(0)
+    own = resnet.facts.name, "0" * 64, resnet.skeleton.name, 5, 8
+    hidden = {"matching": 4, "body": 4, "refinement": 0}
+    heads = {kind: build(HeadFacts(kind, *own, hidden[kind])).eval() for kind in get_args(HeadKind)}
+    network = resnet.with_heads(**heads)  # type: ignore[arg-type]
     assert resnet.matching is None
-    resnet.matching = nn.Conv2d(4, 2, 1)
-    assert "matching.weight" in resnet.state_dict()
-    resnet.matching = None
+    assert network.keypoints is resnet.keypoints
+    K = len(resnet.skeleton.keypoints)
+    cell = torch.tensor([7, -1]).expand(1, K, 2)
+    with torch.inference_mode():
+        features = network.features(torch.randn(1, 3, 64, 64))
+        found, none = network.embed(features, cell), resnet.embed(features, cell)
+        F, a = heads["matching"].module(features), heads["refinement"].scalars(features)  # type: ignore[operator]
+        assert torch.equal(found.feature[0, :, 0], F[0, :, 0, 7].expand(K, -1))
+        assert torch.equal(found.scalar[0, :, 0], a[0, :, 0, 7])
+        assert torch.equal(found.body, heads["body"].module(features).mean((2, 3)))  # type: ignore[operator]
+    assert not found.feature[0, :, 1].any()
+    assert found.scalar[0, :, 1].isnan().all()
+    assert [len(one[0]) for one in none] == [0, 0, 0]
 
 
 def test_unknown_networks_and_keypoints_without_a_head_are_refused() -> None:

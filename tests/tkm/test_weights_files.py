@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,12 @@ def test_a_file_without_parameters_by_name_is_refused(tmp_path: Path, content: A
         read_state_dict(tmp_path / "odd.pth")
 
 
+def test_parameters_that_are_no_numbers_are_refused_by_name(tmp_path: Path) -> None:
+    torch.save(PARAMETERS | {"half": torch.tensor([1, torch.nan])}, tmp_path / "diverged.pth")
+    with pytest.raises(WeightsError, match=r"diverged\.pth.*half"):
+        read_state_dict(tmp_path / "diverged.pth")
+
+
 def whole(kind: str, path: Path) -> bytes:
     if kind == "safetensors":
         save_file(dict(PARAMETERS), path)
@@ -117,11 +124,19 @@ def assert_equal(found: dict[str, torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
-def test_numpys_numbers_beside_the_parameters_keep_nobody_from_loading_them(tmp_path: Path, module: bytes) -> None:
-    content = {"epoch": np.int64(3), "perf": np.float64(0.7), "state_dict": {"module.a": torch.ones(2)}}
+def test_numpys_numbers_and_arrays_beside_the_parameters_keep_nobody_from_loading_them(tmp_path: Path, module: bytes) -> None:
+    meta = {"joint_weights": np.ones(17, np.float32), "colours": np.zeros((17, 3), np.uint8)}  # as MMPose tells of a data set
+    content = {"epoch": np.int64(3), "perf": np.float64(0.7), "meta": meta, "state_dict": {"module.a": torch.ones(2)}}
     path = tmp_path / "checkpoint.pth"
     torch.save(content, path, _use_new_zipfile_serialization=False)  # whose pickle is not compressed
     data = path.read_bytes()
     assert b"numpy._core.multiarray" in data
     path.write_bytes(data.replace(b"numpy._core.multiarray", module))
     assert read_state_dict(path)["a"].tolist() == [1, 1]
+
+
+def test_files_are_read_by_many_threads_at_once(tmp_path: Path) -> None:
+    torch.save({"perf": np.float64(0.7), "state_dict": PARAMETERS}, tmp_path / "pose.pth")
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(read_state_dict, [tmp_path / "pose.pth"] * 60):
+            assert_equal(found)

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from tkm.networks.facts import FACTS
 from tkm.skeleton import skeleton_of
 from tkm.weights import WeightsError
 
@@ -25,16 +26,7 @@ if TYPE_CHECKING:
 HeadKind = Literal["matching", "body", "refinement"]
 
 FORMAT = "1"  # raised when an older file can no longer be read
-REDUCED_NETWORKS = ("movenet-thunder",)
-# Channels and stride of the backbone features that the paper's modules take.
-PAPER_FEATURES = {
-    "resnet-50": (2048, 32),
-    "resnet-101": (2048, 32),
-    "resnet-152": (2048, 32),
-    "hrnet-w32": (32, 4),
-    "hrnet-w48": (48, 4),
-}
-NETWORKS = (*REDUCED_NETWORKS, *PAPER_FEATURES)
+REDUCED_NETWORKS = ("movenet-thunder",)  # the others have the paper's modules
 
 
 @dataclass(frozen=True)
@@ -61,8 +53,8 @@ class HeadFacts:
     def __post_init__(self) -> None:
         if self.kind not in get_args(HeadKind):
             raise ValueError(f"HeadFacts.kind must be one of {', '.join(get_args(HeadKind))}, not {self.kind!r}")
-        if self.network not in NETWORKS:
-            raise ValueError(f"HeadFacts.network must be one of {', '.join(NETWORKS)}, not {self.network!r}")
+        if self.network not in FACTS:
+            raise ValueError(f"HeadFacts.network must be one of {', '.join(FACTS)}, not {self.network!r}")
         if not re.fullmatch("[0-9a-f]{64}", self.pose_sha256):
             raise ValueError(f"HeadFacts.pose_sha256 must be 64 hexadecimal digits, not {self.pose_sha256!r}")
         skeleton_of(self.skeleton)
@@ -86,17 +78,19 @@ def build(facts: HeadFacts) -> nn.Module:
 
     K = len(skeleton_of(facts.skeleton).keypoints)
     is_reduced = facts.network in REDUCED_NETWORKS
+    backbone = FACTS[facts.network]
+    features = backbone.feature_channels[0], backbone.feature_strides_px[0]
     if facts.kind == "refinement":
         refinement = (
             ReducedRefinementModule(facts.channels)
             if is_reduced
-            else RefinementModule(*PAPER_FEATURES[facts.network], channels=facts.channels)
+            else RefinementModule(*features, channels=facts.channels)
         )
         return Refinement(refinement, K, facts.channels)
     module = (
         ReducedMatchingModule(facts.channels)
         if is_reduced
-        else MatchingModule(*PAPER_FEATURES[facts.network], channels=facts.channels)
+        else MatchingModule(*features, channels=facts.channels)
     )
     if facts.kind == "body":
         return Body(module, Classifiers(1, facts.channels, facts.hidden))

@@ -5,16 +5,17 @@ Shape legend: N crops of H x W pixels, K keypoints, C candidates, h x w cells of
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from tkm import weights
-from tkm.heatmaps import PoseEstimate
-from tkm.networks.facts import Colours, facts_of
+from tkm.heatmaps import PoseEstimate, gather_cells, gather_vectors
+from tkm.networks.facts import Colours, NetworkFacts, facts_of
 from tkm.networks.hrnet import HRNet
 from tkm.networks.keypoint_head import HeatmapNetwork, HeatmapOutput, KeypointHead
-from tkm.networks.movenet import MoveNetOutput, MoveNetThunder
+from tkm.networks.matching import Body, Matching
+from tkm.networks.movenet import MoveNetOutput, MoveNetThunder, movenet_thunder
+from tkm.networks.refinement import Refinement
 from tkm.networks.resnet import ResNet
 from tkm.skeleton import COCO_17, Skeleton
 
@@ -37,6 +38,19 @@ class KeypointNetwork(Protocol):
     def place(self, heatmap: Tensor, cell: Tensor) -> Tensor: ...
 
 
+class Embedded(NamedTuple):
+    """What the heads say of N crops, at C cells of each keypoint; (N, 0) where there is no such head. D channels.
+
+    feature   (N, K, C, D) float32, F of the matching head; 0 where the cell is -1
+    scalar    (N, K, C) float32, w_k . H of the refinement head (choice 8 of docs/method.md); NaN where the cell is -1
+    body      (N, D) float32, F of the body head, averaged over the crop
+    """
+
+    feature: Tensor
+    scalar: Tensor
+    body: Tensor
+
+
 class PoseNetwork(nn.Module):
     """Crops to heatmaps, and to what matching and refinement are computed from.
 
@@ -45,7 +59,7 @@ class PoseNetwork(nn.Module):
     deconvs      transposed convolutions of the keypoint head; None for the network's own number
     colours      order of the channels in which crops are fed; None for the network's own
     caffe_style  whether a ResNet's bottlenecks have their stride as in Caffe (tkm.networks.resnet)
-    keypoints    backbone and keypoint head
+    keypoints    backbone and keypoint head; None for new ones, of random weights
     matching     features F and classifiers G_k (tkm.networks.matching), or None
     body         the same for whole bodies (TBM, choice 15 of docs/method.md), or None
     refinement   features H and the 1 x 1 convolution on them (tkm.networks.refinement), or None
@@ -64,6 +78,10 @@ class PoseNetwork(nn.Module):
         deconvs: int | None = None,
         colours: Colours | None = None,
         caffe_style: bool = False,
+        keypoints: KeypointNetwork | None = None,
+        matching: Matching | None = None,
+        body: Body | None = None,
+        refinement: Refinement | None = None,
     ) -> None:
         super().__init__()
         self.facts = facts_of(name)
@@ -72,18 +90,28 @@ class PoseNetwork(nn.Module):
             raise ValueError(f"{name} has keypoints of {', '.join(self.facts.skeletons)} only, not of {skeleton.name}")
         if caffe_style and not name.startswith("resnet-"):
             raise ValueError(f"Caffe's style is one of ResNets: {name} is none")
-        if name == "movenet-thunder":
-            self.keypoints = MoveNetThunder()
-        else:
-            family, _, size = name.partition("-")
-            backbone = ResNet(int(size), caffe_style) if family == "resnet" else HRNet(int(size[1:]))
-            deconvs = self.facts.deconvs if deconvs is None else deconvs
-            head = KeypointHead(self.facts.feature_channels[0], len(skeleton.keypoints), deconvs)
-            stride_px = self.facts.feature_strides_px[0] // 2**deconvs
-            self.keypoints = HeatmapNetwork(backbone, head, stride_px, colours or self.facts.colours)
-        self.matching: nn.Module | None = None
-        self.body: nn.Module | None = None
-        self.refinement: nn.Module | None = None
+        if keypoints is None:
+            keypoints = _keypoint_network(self.facts, len(skeleton.keypoints), deconvs, colours, caffe_style)
+        self.keypoints = keypoints
+        self.matching = matching
+        self.body = body
+        self.refinement = refinement
+
+    def with_heads(
+        self, *, matching: Matching | None = None, body: Body | None = None, refinement: Refinement | None = None
+    ) -> PoseNetwork:
+        """A network of these heads beside this one's backbone and keypoint head, whose parameters both share."""
+        heads = {"matching": matching, "body": body, "refinement": refinement}
+        return PoseNetwork(self.facts.name, self.skeleton, keypoints=self.keypoints, **heads)  # type: ignore[arg-type]
+
+    def embed(self, features: tuple[Tensor, ...], cell: Tensor) -> Embedded:
+        """What the heads say of crops with these backbone features, at cells (N, K, C) int64, row * w + column, -1 for none."""
+        nothing = features[0].new_zeros(len(cell), 0)
+        return Embedded(
+            feature=nothing if self.matching is None else gather_vectors(self.matching.module(features), cell),
+            scalar=nothing if self.refinement is None else gather_cells(self.refinement.scalars(features), cell),
+            body=nothing if self.body is None else self.body.vector(features),
+        )
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Crops (N, H, W, 3) uint8 RGB to what `forward` takes: channels in the network's order, standardised as in training."""
@@ -119,12 +147,22 @@ class PoseNetwork(nn.Module):
         return self.keypoints.place(heatmap, cell)
 
 
+def _keypoint_network(
+    facts: NetworkFacts, keypoints: int, deconvs: int | None, colours: Colours | None, caffe_style: bool
+) -> KeypointNetwork:
+    """Backbone and keypoint head of random weights; None for what is the network's own."""
+    if facts.name == "movenet-thunder":
+        return MoveNetThunder()
+    family, _, size = facts.name.partition("-")
+    backbone = ResNet(int(size), caffe_style) if family == "resnet" else HRNet(int(size[1:]))
+    deconvs = facts.deconvs if deconvs is None else deconvs
+    head = KeypointHead(facts.feature_channels[0], keypoints, deconvs)
+    return HeatmapNetwork(backbone, head, facts.feature_strides_px[0] // 2**deconvs, colours or facts.colours)
+
+
 def embedded() -> PoseNetwork:
     """MoveNet Thunder with the weights that come with the package, in evaluation mode.
 
     Raises ValueError where the weights file is damaged.
     """
-    network = PoseNetwork("movenet-thunder")
-    assert isinstance(network.keypoints, nn.Module)
-    network.keypoints.load_state_dict(weights.load("movenet-thunder"))
-    return network.eval()
+    return PoseNetwork("movenet-thunder", keypoints=movenet_thunder()).eval()

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tkm.networks.facts import FACTS
+
 # Channels of MoveNet Thunder's features: raw ones at strides 4, 8 and 16, then the pyramid's output at stride 4.
-RAW_CHANNELS = (40, 56, 168)
-PYRAMID_CHANNELS = 24
+*_RAW, PYRAMID_CHANNELS = FACTS["movenet-thunder"].feature_channels
+RAW_CHANNELS = tuple(_RAW)
 
 
 class Embedding(nn.Module):

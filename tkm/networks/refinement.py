@@ -5,6 +5,7 @@ Shape legend: N crops, K keypoints, C channels of H, h x w cells of the heatmaps
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -58,4 +59,6 @@ class Refinement(nn.Module):
 
     def scalars(self, features: tuple[Tensor, ...]) -> Tensor:
         """The response without its bias, a = w_k . H (N, K, h, w), of backbone features."""
-        return functional.conv2d(self.features(features), self.response.weight)
+        H = self.features(features)
+        with torch.autocast(H.device.type, enabled=False):  # responses are compared: half precision would make some of them equal
+            return functional.conv2d(H.to(self.response.weight.dtype), self.response.weight)

@@ -49,9 +49,12 @@ def cores() -> int:
 
 
 def prepare_thread() -> None:
-    """Settings of a thread that runs networks: one core, and denormal numbers flushed, which constant crops are slow with."""
+    """Settings of a thread that runs networks: one core, denormal numbers flushed, which constant crops are slow with, and of
+    cuDNN's algorithms those that give equal bits each time.
+    """
     import torch
 
+    torch.backends.cudnn.deterministic = True
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 

@@ -51,8 +51,9 @@ def _pickled(path: Path) -> object:
     import torch
 
     try:
-        with torch.serialization.safe_globals(_numbers()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # torch keeps this list for the whole process: taken back after reading, it would be missing to another thread's reading.
+        torch.serialization.add_safe_globals(_of_numpy())
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as wrong:
         needed = re.search(r"GLOBAL ([\w.]+)", str(wrong))
         if needed is None:
@@ -69,11 +70,14 @@ def _pickled(path: Path) -> object:
         raise WeightsError(f"weights file {path} is damaged, or no file of weights: {said or type(wrong).__name__}") from wrong
 
 
-def _numbers() -> list[Any]:
-    """What numpy's numbers are pickled as, under its old name too: training checkpoints keep scores beside the parameters."""
-    scalar = np.float64(0).__reduce__()[0]
-    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
-    return [np.dtype, *kinds, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
+def _of_numpy() -> list[Any]:
+    """What numpy's numbers and arrays of them are pickled as, under its old name too: training checkpoints keep scores beside the
+    parameters, MMPose's of 1.x what they know of the data set (colours, sigmas). Arrays of objects are not among these.
+    """
+    made_by = {"scalar": np.float64(0).__reduce__()[0], "_reconstruct": np.empty(0).__reduce__()[0]}
+    named = [(made, f"numpy.{core}.multiarray.{name}") for name, made in made_by.items() for core in ("core", "_core")]
+    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.uint8, np.bool_)]
+    return [np.dtype, np.ndarray, *kinds, *named]
 
 
 def _parameters(path: Path, content: object) -> dict[str, Tensor]:
@@ -90,5 +94,8 @@ def _parameters(path: Path, content: object) -> dict[str, Tensor]:
     odd = next((name for name, value in content.items() if not isinstance(value, torch.Tensor)), None)
     if odd is not None:
         raise WeightsError(f"weights file {path} holds something else than tensors among its parameters: {odd}")
+    broken = next((name for name, value in content.items() if value.is_floating_point() and not value.isfinite().all()), None)
+    if broken is not None:
+        raise WeightsError(f"weights file {path} has numbers that are not finite in {broken}: its training diverged")
     parallel = all(str(name).startswith(_PARALLEL) for name in content)
     return {str(name)[len(_PARALLEL) if parallel else 0 :]: tensor for name, tensor in content.items()}
