@@ -1,6 +1,8 @@
 """Pose networks: parameters as published, preprocessing and decoding as in training, one interface for all families."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -247,3 +249,9 @@ def golden_crops() -> torch.Tensor:
 def test_coco_is_the_default_skeleton() -> None:
     with torch.device("meta"):
         assert PoseNetwork("hrnet-w32").skeleton is COCO_17
+
+
+def test_the_embedded_network_does_not_wait_for_libraries_that_only_others_need() -> None:
+    script = "import sys; from tkm.networks.pose import embedded; embedded(); print({'torchvision', 'timm'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

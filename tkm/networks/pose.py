@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from tkm.heatmaps import PoseEstimate, gather_cells, gather_vectors
 from tkm.networks.facts import Colours, NetworkFacts, facts_of
-from tkm.networks.hrnet import HRNet
 from tkm.networks.keypoint_head import HeatmapNetwork, HeatmapOutput, KeypointHead
 from tkm.networks.matching import Body, Matching
 from tkm.networks.movenet import MoveNetOutput, MoveNetThunder, movenet_thunder
 from tkm.networks.refinement import Refinement
-from tkm.networks.resnet import ResNet
 from tkm.skeleton import COCO_17, Skeleton
 
 PoseOutput = HeatmapOutput | MoveNetOutput  # both have `heatmap` (N, K, h, w) and `features`, the backbone's maps
@@ -153,6 +151,9 @@ def _keypoint_network(
     """Backbone and keypoint head of random weights; None for what is the network's own."""
     if facts.name == "movenet-thunder":
         return MoveNetThunder()
+    from tkm.networks.hrnet import HRNet  # here: they import timm and torchvision, seconds that MoveNet need not wait
+    from tkm.networks.resnet import ResNet
+
     family, _, size = facts.name.partition("-")
     backbone = ResNet(int(size), caffe_style) if family == "resnet" else HRNet(int(size[1:]))
     deconvs = facts.deconvs if deconvs is None else deconvs
