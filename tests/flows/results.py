@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from storage import tables
 from storage.codecs import keypoint_columns
-from storage.schemas import PUBLISHED, name_of
+from storage.schemas import PUBLISHED, name_of, with_columns
 from storage.sources import Source
 from storage.store import Store
 from storage.video import probe
@@ -86,8 +86,8 @@ def publish(store: Store, source: Source, sampled: list[int], poses: PoseSet, tr
         if own := columns.get(name_of(schema)):
             count = len(next(iter(own.values())))
             same = {"video": video, "run": RUN, "shard": np.int32(3), "skeleton": COCO_17.name}
-            every = {name: own[name] if name in own else [same[name]] * count for name in schema.names}
-            rows[name_of(schema)] = pa.table(every).cast(schema)
+            every = own | {name: [value] * count for name, value in same.items() if name not in own and name in schema.names}
+            rows[name_of(schema)] = with_columns(pa.table(every), schema).cast(schema)  # nothing was refined
     tables.create_tables(store)
     tables.publish_videos(store, RUN, 3, rows)
     return video
