@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydantic import Field, model_validator
 from storage.codecs import detections_to_table
 from storage.schemas import DETECTIONS
 from tasks import index
-from tasks.stage import Block, Params, Resources, Stage
+from tasks.stage import Block, Params, Resources, Stage, digest_field
 from tkm import weights
 from tkm.geometry import clip_boxes, letterbox
 from tkm.networks import runtime
@@ -40,12 +41,7 @@ class DetectParams(Params):
         "faster-rcnn-resnext-101",
     ] = Field("nanodet", description="the detector; all but nanodet need --detector-weights, in torchvision's layout")
     deformable: bool = Field(False, description="Faster R-CNN with deformable convolutions (v2) in C3 to C5")
-    weights: str | None = Field(
-        None,
-        pattern=r"^[0-9a-f]{64}$",
-        description="digest of the file that --detector-weights gives",
-        json_schema_extra={"option": None},
-    )
+    weights: str | None = digest_field("the file that --detector-weights gives")
     score_threshold: float = Field(0.25, gt=0, lt=1, description="lowest box score that is kept")
     nms_iou: float = Field(0.5, gt=0, le=1, description="boxes of a frame that overlap more are one detection")
 
@@ -76,7 +72,12 @@ def detector(params: DetectParams) -> NanoDet | PersonDetector:
 
     Raises WeightsError where the file is not given or does not fit, FileNotFoundError where it is not on this machine.
     """
-    return _detector(params.network, params.deformable, _digest(params))
+    # Threads that start together would each build a network of their own.
+    with _building:
+        return _detector(params.network, params.deformable, _digest(params))
+
+
+_building = Lock()
 
 
 @cache

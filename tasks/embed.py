@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
 
 from storage.codecs import candidates_from_table, column, detections_from_table, features_to_table, skeleton_of_table
 from storage.schemas import FEATURES
 from tasks import estimate, index, suppress, trained
-from tasks.stage import Block, Params, Resources, Stage
+from tasks.stage import Block, Params, Resources, Stage, digest_field
 from tkm.networks import runtime
 from tkm.quantisation import quantise
 from tkm.types import CandidateSet, FeatureSet
@@ -26,19 +25,13 @@ if TYPE_CHECKING:
 
     from tkm.networks.pose import Embedded
 
-DIGEST = r"^[0-9a-f]{64}$"
-
 
 class EmbedParams(Params):
     """Parameters of embed: digests of the heads that the run uses. A run finds them, see tasks.heads."""
 
-    matching: str | None = Field(
-        None, pattern=DIGEST, description="digest of the matching head", json_schema_extra={"option": None}
-    )
-    body: str | None = Field(None, pattern=DIGEST, description="digest of the body head", json_schema_extra={"option": None})
-    refinement: str | None = Field(
-        None, pattern=DIGEST, description="digest of the refinement head", json_schema_extra={"option": None}
-    )
+    matching: str | None = digest_field("the matching head")
+    body: str | None = digest_field("the body head")
+    refinement: str | None = digest_field("the refinement head")
 
 
 def run(block: Block, params: EmbedParams) -> pa.Table:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from storage.codecs import candidates_to_table, detections_from_table
 from storage.schemas import CANDIDATE_POSES, CANDIDATES
 from tasks import detect, given, index
-from tasks.stage import Block, Params, Resources, Stage
+from tasks.stage import Block, Params, Resources, Stage, digest_field
 from tkm import cropping, weights
 from tkm.geometry import crops_around, cut_crops
 from tkm.networks import runtime
@@ -39,12 +39,7 @@ class EstimateParams(Params):
         description="height x width of a crop: 256x256 for movenet-thunder; for others 384x288 (the default), 256x192, 256x256 "
         "or 384x384, that which their weights were trained at",
     )
-    weights: str | None = Field(
-        None,
-        pattern=r"^[0-9a-f]{64}$",
-        description="digest of the network's weights; none for the embedded ones",
-        json_schema_extra={"option": None},
-    )
+    weights: str | None = digest_field("the network's weights; none for the embedded ones")
     skeleton: Literal["coco_17", "posetrack_15", "mpii_16"] = Field("coco_17", description="keypoints of the network's head")
     caffe_style: bool = Field(
         False,

@@ -6,22 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field
 
 from storage.schemas import DETECTIONS, GIVEN_POSES
 from tasks import index
-from tasks.stage import Params, Resources, Stage
+from tasks.stage import Params, Resources, Stage, digest_field
 
 
 class GivenParams(Params):
     """Parameters of boxes and poses."""
 
-    sha256: str | None = Field(
-        None,
-        pattern=r"^[0-9a-f]{64}$",
-        description="digest of what --detections gives for the video",
-        json_schema_extra={"option": None},
-    )
+    sha256: str | None = digest_field("what --detections gives for the video")
 
 
 def run(rows: pa.Table, frames: NDArray[np.int64], params: GivenParams) -> pa.Table:  # noqa: ARG001 - every stage takes its params

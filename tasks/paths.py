@@ -16,7 +16,7 @@ from storage.codecs import column, list_array, table_of
 from storage.schemas import PATHS
 from tasks import embed, estimate, shots, suppress, trained
 from tasks.people import keypoint_features, survivors
-from tasks.stage import Block, Params, Resources, Stage
+from tasks.stage import Block, Params, Resources, Stage, digest_field
 from tkm.paths import paths
 from tkm.similarity import pose_similarity
 
@@ -26,9 +26,7 @@ class PathsParams(Params):
 
     tau: int = Field(5, ge=0, le=64, description="sampled frames to either side whose people support refinement; 0 for none")
     iou_gate: float = Field(0.1, ge=0, le=1, description="a step leads only to boxes that overlap at least so much (Eq. 5)")
-    matching: str | None = Field(
-        None, pattern=embed.DIGEST, description="digest of the matching head", json_schema_extra={"option": None}
-    )
+    matching: str | None = digest_field("the matching head")
 
 
 def run(block: Block, params: PathsParams) -> pa.Table:

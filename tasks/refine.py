@@ -19,7 +19,7 @@ from storage.codecs import candidates_from_table, column, list_array, list_colum
 from storage.schemas import REFINED
 from tasks import embed, estimate, paths, suppress, trained
 from tasks.people import features_of
-from tasks.stage import Block, Params, Resources, Stage
+from tasks.stage import Block, Params, Resources, Stage, digest_field
 from tkm.networks import runtime
 from tkm.types import FeatureSet
 
@@ -34,12 +34,8 @@ class RefineParams(Params):
     divisor: Literal["window", "weights"] = Field(
         "window", description="Eq. 6 divides by the window's 2 tau + 1 frames, however short the path, or by 1 + the sum of W"
     )
-    matching: str | None = Field(
-        None, pattern=embed.DIGEST, description="digest of the matching head", json_schema_extra={"option": None}
-    )
-    refinement: str | None = Field(
-        None, pattern=embed.DIGEST, description="digest of the refinement head", json_schema_extra={"option": None}
-    )
+    matching: str | None = digest_field("the matching head")
+    refinement: str | None = digest_field("the refinement head")
 
 
 class _Refined(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class Params(BaseModel):
@@ -22,6 +22,11 @@ class Params(BaseModel):
     def _none_is_a_word(cls, value: object, info: ValidationInfo) -> object:
         annotation = cls.model_fields[info.field_name or ""].annotation
         return None if value == "none" and type(None) in get_args(annotation) else value
+
+
+def digest_field(of: str) -> Any:
+    """A parameter that is the SHA-256 of a file, or None; a run finds it, and no option sets it."""
+    return Field(None, pattern=r"^[0-9a-f]{64}$", description=f"digest of {of}", json_schema_extra={"option": None})
 
 
 @dataclass(frozen=True)

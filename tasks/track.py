@@ -12,7 +12,7 @@ from storage.codecs import column, table_of, tracker_state_from_table, tracker_s
 from storage.schemas import TRACKED
 from tasks import embed, estimate, given, shots, suppress, trained
 from tasks.people import body_features, keypoint_features, survivors
-from tasks.stage import Block, Params, Resources, Stage
+from tasks.stage import Block, Params, Resources, Stage, digest_field
 from tkm.similarity import LEARNED, Measure
 from tkm.tracking import TrackerState, track
 
@@ -23,12 +23,7 @@ class TrackParams(Params):
     similarity: Measure = Field("oks", description="similarity between a pose and one of the frame before")
     iou_gate: float = Field(0.1, ge=0, le=1, description="boxes that overlap less are never the same person (Eq. 5)")
     by_confidence: bool = Field(False, description="tkm: weigh keypoints by their scores, which the paper does not")
-    head: str | None = Field(
-        None,
-        pattern=embed.DIGEST,
-        description="digest of the matching head, for tkm, or of the body head, for tbm",
-        json_schema_extra={"option": None},
-    )
+    head: str | None = digest_field("the matching head, for tkm, or of the body head, for tbm")
 
     @model_validator(mode="after")
     def _confidence_weighs_keypoints(self) -> TrackParams:
