@@ -138,7 +138,10 @@ def annotate(
     chosen = load_settings(options, settings)
     use_s3(chosen)
     if dry_run:
-        _dry_run(input, output, chosen, detections, images)
+        from flows.preview import page, preview
+
+        for part in page(preview(input, Store(output), chosen, detections, images)):
+            console.print(part, highlight=False)
         return
     from flows.detections import wanted_videos
     from flows.weights import chosen_params
@@ -221,20 +224,6 @@ def _summarise(summary: Any) -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-def _dry_run(input_: str | None, output: str, chosen: Any, detections: str | None, images: str | None) -> None:
-    from flows.preview import preview
-
-    found = preview(input_, Store(output), chosen, detections, images)
-    table = Table("stage", "there already", "would run", title=f"{found.videos} videos, nothing written")
-    for stage, count in found.missing.items():
-        table.add_row(stage, str(found.videos - len(found.unreadable) - count), str(count))
-    console.print(table)
-    for line in found.unreadable:
-        console.print(f"[red]would fail[/]: {escape(line)}", highlight=False)
-    for line in found.notes:
-        console.print(line, style="yellow", highlight=False, markup=False)
 
 
 @app.command()

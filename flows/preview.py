@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
 
 from flows.detections import wanted_videos
 from flows.groups import make_groups, read_digests, with_missing
@@ -49,3 +53,13 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
         counts.update(stage for missing in with_missing(group, plans, store).missing.values() for stage in missing)
     order = [stage.name for stage in PIPELINE if stage.name in counts]
     return Preview(len(wanted.sources), {stage: counts[stage] for stage in order}, tuple(unreadable), (*wanted.notes, *notes))
+
+
+def page(found: Preview) -> Iterator[Table | str]:
+    """What a run would do, piece by piece, for a terminal."""
+    table = Table("stage", "there already", "would run", title=f"{found.videos} videos, nothing written")
+    for stage, count in found.missing.items():
+        table.add_row(stage, str(found.videos - len(found.unreadable) - count), str(count))
+    yield table
+    yield from (f"[red]would fail[/]: {escape(line)}" for line in found.unreadable)
+    yield from (f"[yellow]{escape(line)}[/]" for line in found.notes)
