@@ -6,9 +6,12 @@ Shape legend: N crops, K keypoints, D channels of F, H hidden units of a classif
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+from tkm.heatmaps import gather_vectors
 
 SAME = 1  # the class of a classifier that says "the same person": Eq. 5's probability
 
@@ -69,6 +72,15 @@ class MatchingModule(nn.Module):
         """F (N, D, h, w) of backbone features, of which it takes the first: (N, in_channels, rows, columns)."""
         F: Tensor = self.blocks(features[0])
         return F
+
+    def at(self, features: tuple[Tensor, ...], cell: Tensor) -> Tensor:
+        """F (N, K, S, D) in cells (N, K, S) int64 of the heatmaps, 0 where the cell is -1."""
+        return gather_vectors(self(features), cell)
+
+    def body(self, features: tuple[Tensor, ...]) -> Tensor:
+        """(N, D), F averaged over the crop."""
+        F: Tensor = self(features)
+        return F.mean(dim=(2, 3))
 
 
 class KeypointLinear(nn.Module):
@@ -136,24 +148,39 @@ class Classifiers(nn.Module):
         return self.pairs(self.later_part(later), self.earlier_part(earlier))
 
 
+class IdentityModule(Protocol):
+    """What makes F of backbone features: the paper's module, or the reduced one. F is asked for in cells, or over the crop."""
+
+    def at(self, features: tuple[Tensor, ...], cell: Tensor) -> Tensor: ...
+
+    def body(self, features: tuple[Tensor, ...]) -> Tensor: ...
+
+
 class Matching(nn.Module):
-    """The keypoint matching head: `module`, backbone features to F (N, D, h, w), and `classifiers`, the K functions G_k."""
+    """The keypoint matching head: `module`, backbone features to F, and `classifiers`, the K functions G_k."""
+
+    module: IdentityModule
 
     def __init__(self, module: nn.Module, classifiers: Classifiers) -> None:
         super().__init__()
-        self.module = module
+        self.module = module  # type: ignore[assignment] - it is a module, too
         self.classifiers = classifiers
+
+    def at(self, features: tuple[Tensor, ...], cell: Tensor) -> Tensor:
+        """F (N, K, S, D) in cells (N, K, S) int64; 0 where the cell is -1."""
+        return self.module.at(features, cell).masked_fill((cell < 0)[..., None], 0)
 
 
 class Body(nn.Module):
     """TBM, the paper's comparison of whole bodies: a module of its own and one classifier (choice 15 of docs/method.md)."""
 
+    module: IdentityModule
+
     def __init__(self, module: nn.Module, classifiers: Classifiers) -> None:
         super().__init__()
-        self.module = module
+        self.module = module  # type: ignore[assignment] - likewise
         self.classifiers = classifiers
 
     def vector(self, features: tuple[Tensor, ...]) -> Tensor:
         """(N, D): F averaged over the crop."""
-        F: Tensor = self.module(features)
-        return F.mean(dim=(2, 3))
+        return self.module.body(features)
