@@ -8,7 +8,7 @@
     training/<key>/done.json                         commits these: their name, bytes and SHA-256
 
 The key is a digest of all that decides the result, as an artifact's: the same training again goes on where it stopped, another
-seed or learning rate is another training. Metrics stand in the table `training`, too.
+seed or learning rate is another training. Metrics stand in the table `trainings`, too.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ class Training:
         """A committed checkpoint; None where its bytes are not those that were committed."""
         import torch
 
-        commit = json.loads(self.store.read(f"{stem}.json"))
         try:
+            commit = json.loads(self.store.read(f"{stem}.json"))
             data = self.store.read(f"{stem}.pt")
         except FileNotFoundError:
             return None

@@ -21,10 +21,11 @@ _MOMENTUM = 0.9  # of SGD (choice 13 of docs/method.md)
 class Schedule:
     """An optimiser and its learning rate, which is multiplied by gamma at each milestone.
 
-    optimiser    `adam`, or `sgd` with momentum 0.9
-    lr           learning rate of the first epoch
-    epochs       passes over the data
-    milestones   epochs, counted from 0, from which on the rate is lower, rising
+    optimiser      `adam`, or `sgd` with momentum 0.9
+    lr             learning rate of the first epoch
+    epochs         passes over the data
+    milestones     epochs, counted from 0, from which on the rate is lower, rising
+    weight_decay   as the optimiser takes it
 
     Raises ValueError where these make no schedule.
     """
@@ -34,10 +35,13 @@ class Schedule:
     epochs: int
     milestones: tuple[int, ...]
     gamma: float = 0.1
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.lr > 0 or not self.gamma > 0:
             raise ValueError(f"Schedule.lr and gamma must be above 0, not {self.lr} and {self.gamma}")
+        if self.weight_decay < 0:
+            raise ValueError(f"Schedule.weight_decay must be at least 0, not {self.weight_decay}")
         if self.epochs < 1:
             raise ValueError(f"Schedule.epochs must be at least 1, not {self.epochs}")
         if list(self.milestones) != sorted(self.milestones) or any(epoch < 0 for epoch in self.milestones):
@@ -58,8 +62,8 @@ class Schedule:
         import torch  # here: see tkm.networks.runtime
 
         if self.optimiser == "adam":
-            return torch.optim.Adam(parameters, lr=self.lr)
-        return torch.optim.SGD(parameters, lr=self.lr, momentum=_MOMENTUM)
+            return torch.optim.Adam(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.SGD(parameters, lr=self.lr, momentum=_MOMENTUM, weight_decay=self.weight_decay)
 
 
 # The paper's two stages (section 4.1; choice 13 of docs/method.md): backbone and keypoint head, then the heads on top of them.
