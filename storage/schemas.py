@@ -445,6 +445,19 @@ SCORES_BY_VIDEO = _schema(
 
 EVALUATED = (TRUTH_FRAMES, TRUTH_POSES, SCORES, SCORES_BY_VIDEO)
 
+TRAININGS = _schema(
+    "trainings",
+    "how trainings went: one row an epoch and metric",
+    _field("training", pa.string(), "key of the training: digest of all that its result comes from"),
+    _field("what", pa.string(), "what was trained: `pose`, `temporal`, `body` or `detector`"),
+    _field("epoch", pa.int32(), "number of the epoch, from 1", "epochs"),
+    _field("split", pa.string(), "`train` for a mean over the epoch, `val` for what was measured after it on data held out"),
+    _field("metric", pa.string(), "`loss`, which is minimised, `lr`, the learning rate, `seconds` of the epoch, and others"),
+    _field("value", pa.float64(), "the metric's value"),
+)
+
+TRAINED = (TRAININGS,)
+
 PLAN = _schema(
     "plan",
     "the artifacts that a run relies on",
