@@ -104,10 +104,10 @@ def build(facts: HeadFacts) -> nn.Module:
     return Matching(module, Classifiers(K, facts.channels, facts.hidden))
 
 
-def save_head(path: Path, module: nn.Module, facts: HeadFacts) -> None:
-    """Write a head; whoever looks sees no file, the one before, or the whole new one.
+def head_bytes(module: nn.Module, facts: HeadFacts) -> bytes:
+    """A head as a file's content: equal weights and facts give equal bytes.
 
-    Raises: ValueError where the module is not what `build` makes of these facts; OSError where the file cannot be written.
+    Raises: ValueError where the module is not what `build` makes of these facts.
     """
     from safetensors.torch import save
 
@@ -115,7 +115,15 @@ def save_head(path: Path, module: nn.Module, facts: HeadFacts) -> None:
     difference = _difference(facts, {name: tuple(tensor.shape) for name, tensor in state.items()})
     if difference:
         raise ValueError(f"the module is no {facts.kind} head for {facts.network}: {difference}")
-    content = _in_order(save(state, {"tkm_head": FORMAT} | {name: str(value) for name, value in asdict(facts).items()}))
+    return _in_order(save(state, {"tkm_head": FORMAT} | {name: str(value) for name, value in asdict(facts).items()}))
+
+
+def save_head(path: Path, module: nn.Module, facts: HeadFacts) -> None:
+    """Write a head; whoever looks sees no file, the one before, or the whole new one.
+
+    Raises: ValueError as `head_bytes`; OSError where the file cannot be written.
+    """
+    content = head_bytes(module, facts)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:

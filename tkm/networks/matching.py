@@ -6,12 +6,15 @@ Shape legend: N crops, K keypoints, D channels of F, H hidden units of a classif
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from tkm.heatmaps import gather_vectors
+
+if TYPE_CHECKING:
+    from tkm.networks.reduced import ReducedMatchingModule
 
 SAME = 1  # the class of a classifier that says "the same person": Eq. 5's probability
 
@@ -139,6 +142,20 @@ class Classifiers(nn.Module):
         answers: Tensor = self.third(torch.relu(self.second(hidden)))
         return answers
 
+    def logits_of(self, later: Tensor, earlier: Tensor, keypoint: Tensor) -> Tensor:
+        """(M, 2) before the softmax, of M pairs of features (M, D) each, each of one keypoint, (M,) int64: what training draws.
+
+        Pairs are laid out keypoint by keypoint, so that each classifier multiplies its own alone.
+        """
+        K = len(self.first.weight)
+        order = keypoint.argsort(stable=True)
+        counts = keypoint.bincount(minlength=K)
+        row = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[keypoint[order]]
+        at = row, keypoint[order]
+        spread = [f.new_zeros(int(counts.max()), K, f.shape[1]).index_put(at, f[order]) for f in (later, earlier)]
+        logits = self.logits(self.later_part(spread[0]), self.earlier_part(spread[1]))[at]
+        return torch.empty_like(logits).index_put((order,), logits)
+
     def pairs(self, later_part: Tensor, earlier_part: Tensor) -> Tensor:
         """(..., K) probabilities of "the same person", of pairs of parts (..., K, H), broadcast."""
         return self.logits(later_part, earlier_part).softmax(dim=-1)[..., SAME]
@@ -148,22 +165,12 @@ class Classifiers(nn.Module):
         return self.pairs(self.later_part(later), self.earlier_part(earlier))
 
 
-class IdentityModule(Protocol):
-    """What makes F of backbone features: the paper's module, or the reduced one. F is asked for in cells, or over the crop."""
-
-    def at(self, features: tuple[Tensor, ...], cell: Tensor) -> Tensor: ...
-
-    def body(self, features: tuple[Tensor, ...]) -> Tensor: ...
-
-
 class Matching(nn.Module):
     """The keypoint matching head: `module`, backbone features to F, and `classifiers`, the K functions G_k."""
 
-    module: IdentityModule
-
-    def __init__(self, module: nn.Module, classifiers: Classifiers) -> None:
+    def __init__(self, module: MatchingModule | ReducedMatchingModule, classifiers: Classifiers) -> None:
         super().__init__()
-        self.module = module  # type: ignore[assignment] - it is a module, too
+        self.module = module
         self.classifiers = classifiers
 
     def at(self, features: tuple[Tensor, ...], cell: Tensor) -> Tensor:
@@ -174,11 +181,9 @@ class Matching(nn.Module):
 class Body(nn.Module):
     """TBM, the paper's comparison of whole bodies: a module of its own and one classifier (choice 15 of docs/method.md)."""
 
-    module: IdentityModule
-
-    def __init__(self, module: nn.Module, classifiers: Classifiers) -> None:
+    def __init__(self, module: MatchingModule | ReducedMatchingModule, classifiers: Classifiers) -> None:
         super().__init__()
-        self.module = module  # type: ignore[assignment] - likewise
+        self.module = module
         self.classifiers = classifiers
 
     def vector(self, features: tuple[Tensor, ...]) -> Tensor:

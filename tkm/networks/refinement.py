@@ -5,13 +5,16 @@ Shape legend: N crops, K keypoints, C channels of H, h x w cells of the heatmaps
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from tkm.heatmaps import gather_vectors
 from tkm.networks.matching import deconvolution, doublings
+
+if TYPE_CHECKING:
+    from tkm.networks.reduced import ReducedRefinementModule
 
 
 class RefinementModule(nn.Module):
@@ -39,12 +42,6 @@ class RefinementModule(nn.Module):
         return gather_vectors(self(features), cell)
 
 
-class ResponseModule(Protocol):
-    """What makes H of backbone features, and of the keypoint head's responses: the paper's module, or the reduced one."""
-
-    def at(self, features: tuple[Tensor, ...], responses: tuple[Tensor, ...], cell: Tensor) -> Tensor: ...
-
-
 class Refinement(nn.Module):
     """The keypoint refinement head: `module`, backbone features to H, and `response`, the 1x1 convolution to K channels.
 
@@ -52,11 +49,9 @@ class Refinement(nn.Module):
     docs/method.md; `tkm.refinement` sums them).
     """
 
-    module: ResponseModule
-
-    def __init__(self, module: nn.Module, keypoints: int, channels: int = 256) -> None:
+    def __init__(self, module: RefinementModule | ReducedRefinementModule, keypoints: int, channels: int = 256) -> None:
         super().__init__()
-        self.module = module  # type: ignore[assignment] - it is a module, too
+        self.module = module
         self.response = nn.Conv2d(channels, keypoints, 1)
 
     @property
@@ -74,7 +69,7 @@ class Refinement(nn.Module):
         return self.project(self.module.at(features, responses, cell)).masked_fill(cell < 0, torch.nan)
 
     def project(self, H: Tensor) -> Tensor:
-        """a = w_k . H (..., K, S) of H (..., K, S, C)."""
+        """A = w_k . H (..., K, S) of H (..., K, S, C)."""
         weight = self.response.weight[:, :, 0, 0]
         with torch.autocast(H.device.type, enabled=False):  # responses are compared: half precision would make some of them equal
             return torch.einsum("...ksc,kc->...ks", H.to(weight.dtype), weight)
