@@ -16,8 +16,10 @@ from prefect import flow
 
 from flows.settings import SettingsError
 from storage.store import Store
+from tasks.detector_trainee import DetectorTrainParams
 from tasks.fit import Processes
 from tasks.pose_trainee import PoseTrainParams
+from tasks.train_detector import order as detector_order
 from tasks.train_pose import order as pose_order
 from tasks.training import Order, Outcome, carry_out
 
@@ -61,6 +63,19 @@ def train_pose(
     """
     store = Store(output)
     return finish(store, pose_order(store, PoseTrainParams(**params), **files), Manner(**manner or {}))
+
+
+@flow(name="train-detector", validate_parameters=False)
+def train_detector(
+    output: str, params: Mapping[str, Any], files: Mapping[str, Any], manner: Mapping[str, Any] | None = None
+) -> Outcome | None:
+    """Train a person detector, and keep it in `output`.
+
+    `params` holds what DetectorTrainParams takes, `files` what `tasks.train_detector.order` takes beside them (`truth`, `images`,
+    `val_truth`, `val_images`, `init`, `detector_weights`), `manner` what Manner takes.
+    """
+    store = Store(output)
+    return finish(store, detector_order(store, DetectorTrainParams(**params), **files), Manner(**manner or {}))
 
 
 def finish(store: Store, order: Order, manner: Manner) -> Outcome | None:

@@ -13,6 +13,7 @@ from flows.arguments import DryRun, Output, Quiet
 from flows.options import with_params
 from flows.settings import SettingsError, load_settings, use_s3
 from storage.store import Store
+from tasks.detector_trainee import DetectorTrainParams
 from tasks.fit import Processes
 from tasks.pose_trainee import PoseTrainParams
 from tasks.training import Order, Outcome, TrainParams
@@ -34,6 +35,9 @@ ValTruth = Annotated[str | None, typer.Option(metavar="PATH", help="truth to val
 ValImages = Annotated[str | None, typer.Option(metavar="PATH", help="what its pictures lie below")]
 Init = Annotated[str | None, typer.Option(metavar="FILE", help="ImageNet weights of the backbone, torchvision's or timm's")]
 PoseWeights = Annotated[str | None, typer.Option(metavar="FILE", help="network that was trained for poses, to go on from")]
+DetectorWeights = Annotated[
+    str | None, typer.Option(metavar="FILE", help="trained Faster R-CNN to go on from, such as torchvision's for COCO")
+]
 Save = Annotated[str | None, typer.Option(metavar="FILE", help="copy the trained weights to this file, too")]
 Device = Annotated[str | None, typer.Option(metavar="cpu|cuda", help="default: cuda where there is a device")]
 CheckpointSteps = Annotated[
@@ -78,6 +82,45 @@ def pose(
     if found is not None and not quiet:
         use = f"tkm annotate VIDEOS --output OUT --estimate-network {params.network} --estimate-input-px {params.input_px}"
         tell(found, use, "--pose-weights")
+
+
+@train.command()
+@with_params(DetectorTrainParams)
+def detector(
+    output: Output,
+    truth: TruthFiles,
+    images: Pictures = None,
+    val_truth: ValTruth = None,
+    val_images: ValImages = None,
+    init: Init = None,
+    detector_weights: DetectorWeights = None,
+    save: Save = None,
+    device: Device = None,
+    checkpoint_steps: CheckpointSteps = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    options: Any = None,
+) -> None:
+    """Train a person detector, Faster R-CNN: on COCO, then on PoseTrack from those weights; validated by COCO's AP of boxes."""
+    files: dict[str, Any] = {"truth": truth, "images": images, "val_truth": val_truth, "val_images": val_images}
+    files |= {"init": init, "detector_weights": detector_weights}
+    params = checked(DetectorTrainParams, options)
+
+    def order(store: Store | None) -> Order:
+        from tasks.train_detector import order
+
+        return order(store, params, **files)
+
+    def call(run: Any) -> Outcome | None:
+        from flows.train import train_detector
+
+        return run(train_detector)(output, params.model_dump(), files, manner)
+
+    manner = {"device": device, "checkpoint_steps": checkpoint_steps, "save": save, "quiet": quiet}
+    found = carry_out(output, order, call, manner, dry_run=dry_run)
+    if found is not None and not quiet:
+        deformable = " --detect-deformable" * params.deformable
+        tell(found, f"tkm annotate VIDEOS --output OUT --detect-network {params.network}{deformable}", "--detector-weights")
 
 
 def checked(kind: type[Chosen], options: Mapping[str, Any]) -> Chosen:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage import weights
-from storage.labelled import LabelledImage, data_digest, hold_out, read_labelled
+from storage.labelled import data_digest
 from storage.sources import InputError
 from storage.store import Store
 from tasks.pose_trainee import PoseTrainee, PoseTrainParams, people_of
 from tasks.training import Order
+from tasks.training_data import training_data
 from tkm.networks import runtime
 from tkm.weights import WeightsError, locate
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tkm.skeleton import Skeleton
 
 VERSION = 1
-_labelled = cache(read_labelled)  # a command reads them before it starts Prefect, its flow again in the same process
 
 
 def order(
@@ -55,19 +54,11 @@ def order(
     option, address = ("init", init) if init is not None else ("pose-weights", pose_weights)
     assert address is not None
     first = weights.keep(store, address, f"--{option}")
-    train = _labelled(truth, images)
-    val: list[LabelledImage] = []
-    if val_truth is not None:
-        val = _labelled(val_truth, val_images)
-        if val[0].skeleton is not train[0].skeleton:
-            raise InputError(
-                f"--val-truth: {val_truth} has the keypoints of {val[0].skeleton.name}, --truth those of {train[0].skeleton.name}"
-            )
-    elif params.val_share:
-        try:
-            train, val = hold_out(train, params.val_share, params.seed)
-        except ValueError as error:
-            raise InputError(f"--val-share: {error}") from None
+    train, val = training_data(truth, images, val_truth, val_images, params.val_share, params.seed)
+    if val and val[0].skeleton is not train[0].skeleton:
+        raise InputError(
+            f"--val-truth: {val_truth} has the keypoints of {val[0].skeleton.name}, --truth those of {train[0].skeleton.name}"
+        )
     people, judged = people_of(train), people_of(val)
     if not people:
         raise InputError(f"--truth: nobody in {truth} has a keypoint")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +14,19 @@ import torch
 from torchvision.models import resnet50
 
 from storage.labelled import LabelledImage
+from storage.sources import InputError
 from storage.store import Store
+from storage.weights import keep
 from tasks import detect
 from tasks.detect import DetectParams
+from tasks.detector_trainee import DetectorTrainee, DetectorTrainParams, images_of
 from tasks.stage import Block
-from tasks.train_detector import VERSION, DetectorTrainee, DetectorTrainParams, images_of, pack, start
-from tasks.training import Order, carry_out
+from tasks.train_detector import order
+from tasks.training import carry_out
 from tests.storage.clips import picture
-from tkm import weights
 from tkm.networks.faster_rcnn import PersonDetector
 from tkm.skeleton import COCO_17
+from tkm.weights import WeightsError
 
 NETWORK = "faster-rcnn-resnet-50"
 SIZE = (64, 48)
@@ -134,34 +137,46 @@ def test_the_rate_goes_with_the_batch() -> None:
     assert [schedule.lr_at(epoch, 5) for epoch in (1, 8, 11)] == pytest.approx([0.02, 0.002, 0.0002])
 
 
-def test_it_starts_from_one_file() -> None:
-    with pytest.raises(ValueError, match="give one of the two"):
-        start(DetectorTrainParams(), None, None)
-
-
-def test_what_came_of_a_training_detects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Truth of two strips, at torchvision's size 64 x 1333, little of a frame's work; and weights to start from."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    own = [labelled(tmp_path, n, size=(1000, 48)) for n in range(1, 3)]
+    people = [
+        {"id": n + 1, "image_id": n, "category_id": 1, "bbox": [*box[:2], *(box[2:] - box[:2])], "keypoints": [0.0] * 51}
+        for n, one in enumerate(own) for box in one.box_xyxy_px.astype(float)
+    ]  # fmt: skip
+    category = {"id": 1, "name": "person", "keypoints": list(COCO_17.keypoints)}
+    images = [{"id": n, "file_name": one.name} for n, one in enumerate(own)]
+    truth = {"images": images, "annotations": people, "categories": [category]}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
     torch.manual_seed(2)
     torch.save(resnet50().state_dict(), tmp_path / "resnet50.pth")
-    # Strips: at torchvision's size they are 64 x 1333, little of a frame's work.
-    strips = [labelled(tmp_path, n, size=(1000, 48)) for n in range(1, 3)]
-    params = DetectorTrainParams(epochs=1, batch_size=2)
-    order = Order(
-        what="detector", version=VERSION, params=params, weights={}, data={}, suffix=".pth", pack=pack,
-        build=lambda: DetectorTrainee(start(params, tmp_path / "resnet50.pth", None), strips, strips[:1], params, 1),
-    )  # fmt: skip
-    store = Store(str(tmp_path / "store"))
+    return {"truth": str(tmp_path / "truth.json"), "images": str(tmp_path), "init": str(tmp_path / "resnet50.pth")}
 
-    outcome = carry_out(store, order, device="cpu", say=lambda text: None)
+
+def test_what_came_of_a_training_detects(tmp_path: Path, strips: dict[str, str]) -> None:
+    store = Store(str(tmp_path / "store"))
+    files = {**strips, "val_truth": strips["truth"], "val_images": strips["images"]}
+    wanted = order(store, DetectorTrainParams(epochs=1, batch_size=2), **files, threads=1)
+
+    outcome = carry_out(store, wanted, device="cpu", say=lambda _: None)
 
     assert outcome is not None
     assert {metric.name for metric in outcome.metrics} >= {"loss", "loss_classifier", "loss_objectness", "AP"}
-    data = store.read(outcome.trained.name)
-    digest = hashlib.sha256(data).hexdigest()
-    weights.cache_folder().mkdir(parents=True)
-    (weights.cache_folder() / digest).write_bytes(data)
-    found = DetectParams(network=NETWORK, weights=digest, score_threshold=0.01)
+    keep(store, f"{store.root}/{outcome.trained.name}", "--detector-weights")
+    params = DetectParams(network=NETWORK, weights=outcome.trained.sha256, score_threshold=0.01)
     block = Block(np.array([0]), np.array([0]), (picture(1, 1000, 48),))
-    table = detect.STAGE.checked(detect.run(block, found))
+    table = detect.STAGE.checked(detect.run(block, params))
     detect._detector.cache_clear()
     assert (table["box_score"].to_numpy() < 1).all()
+
+
+def test_what_cannot_be_trained_is_named_by_option(strips: dict[str, str], tmp_path: Path) -> None:
+    params = DetectorTrainParams(batch_size=2)
+    with pytest.raises(InputError, match="give one of --init FILE"):
+        order(None, params, **{**strips, "init": None})
+    with pytest.raises(InputError, match=r"--val-share: a share of 0\.05 leaves nobody held out"):
+        order(None, params, **strips)
+    with pytest.raises(WeightsError, match=r"--detector-weights: weights file .* classification network"):
+        order(None, DetectorTrainParams(val_share=0), **{**strips, "init": None, "detector_weights": strips["init"]})

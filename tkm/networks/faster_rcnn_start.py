@@ -1,7 +1,7 @@
 """Faster R-CNN as its training starts: from ImageNet's weights of the backbone, or from a detector that was trained already.
 
-Batch norm that comes with statistics keeps them, since a few large pictures a batch have none worth the name. The stem and C2, whose
-filters suit all pictures, stay as they are, as in torchvision's reference training.
+Batch norm that comes with statistics keeps them, since a few large pictures a batch have none worth the name. The stem and C2,
+whose filters suit all pictures, stay as they are, as in torchvision's reference training.
 """
 
 from __future__ import annotations
