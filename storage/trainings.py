@@ -102,15 +102,19 @@ class Training:
         for name in earlier[: 1 - _KEPT]:
             self._withdraw(name)
 
-    def newest(self) -> tuple[Checkpoint | None, tuple[str, ...]]:
-        """The newest checkpoint that is whole, or None; and the addresses of newer ones that are damaged and are now removed."""
+    def newest(self, *, withdraw: bool = True) -> tuple[Checkpoint | None, tuple[str, ...]]:
+        """The newest checkpoint that is whole, or None; and addresses of newer ones, which are damaged.
+
+        With `withdraw` these are removed.
+        """
         damaged: list[str] = []
         for stem in reversed(self._committed()):
             found = self._read(stem)
             if found is not None:
                 return found, tuple(damaged)
             damaged.append(f"{self.store.root}/{stem}.pt")
-            self._withdraw(stem)
+            if withdraw:
+                self._withdraw(stem)
         return None, tuple(damaged)
 
     def finish(self, file: str, data: bytes) -> Trained:

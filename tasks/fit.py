@@ -147,11 +147,11 @@ class _Loop:
 
         run, processes = self.run, self.run.processes
         self.model.train()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.schedule.lr_at(epoch)
         step = first
         for batch in self.trainee.batches(epoch, processes.rank, processes.world, first):
             torch.manual_seed(_seed(run.seed, epoch, step, processes.rank))
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.schedule.lr_at(epoch, step)
             self.optimiser.zero_grad(set_to_none=True)
             with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
                 losses = self.trainee.losses(parallel, _moved(batch, self.device))

@@ -26,6 +26,7 @@ class Schedule:
     epochs         passes over the data
     milestones     epochs, counted from 0, from which on the rate is lower, rising
     weight_decay   as the optimiser takes it
+    warmup_steps   steps of the first epoch over which the rate rises evenly to `lr`
 
     Raises ValueError where these make no schedule.
     """
@@ -36,20 +37,25 @@ class Schedule:
     milestones: tuple[int, ...]
     gamma: float = 0.1
     weight_decay: float = 0.0
+    warmup_steps: int = 0
 
     def __post_init__(self) -> None:
         if not self.lr > 0 or not self.gamma > 0:
             raise ValueError(f"Schedule.lr and gamma must be above 0, not {self.lr} and {self.gamma}")
-        if self.weight_decay < 0:
-            raise ValueError(f"Schedule.weight_decay must be at least 0, not {self.weight_decay}")
+        if self.weight_decay < 0 or self.warmup_steps < 0:
+            raise ValueError(
+                f"Schedule.weight_decay and warmup_steps must be at least 0, not {self.weight_decay} and {self.warmup_steps}"
+            )
         if self.epochs < 1:
             raise ValueError(f"Schedule.epochs must be at least 1, not {self.epochs}")
         if list(self.milestones) != sorted(self.milestones) or any(epoch < 0 for epoch in self.milestones):
             raise ValueError(f"Schedule.milestones must be epochs in rising order, not {self.milestones}")
 
-    def lr_at(self, epoch: int) -> float:
-        """Learning rate of an epoch, counted from 0."""
-        return self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+    def lr_at(self, epoch: int, step: int | None = None) -> float:
+        """Learning rate of an epoch and a step in it, both counted from 0; without a step, that after warming up."""
+        rate = self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+        is_warming = epoch == 0 and step is not None and step < self.warmup_steps
+        return rate * (step + 1) / self.warmup_steps if is_warming and step is not None else rate
 
     def changed(self, *, epochs: int | None = None, lr: float | None = None) -> Schedule:
         """The schedule with another length, whose milestones keep their share of it, or another first learning rate."""
