@@ -1,6 +1,7 @@
 """Track ids by maximum bipartite matching between adjacent frames (paper section 3.2, Eq. 3-4), and over gaps by memory.
 
-Shape legend: P people of the poses given, Q people of a frame or remembered, T sampled frames, K keypoints, D channels of a feature.
+Shape legend: P people of the poses given, Q people of a frame or remembered, T sampled frames, K keypoints, D channels of a
+feature.
 """
 
 from __future__ import annotations
