@@ -204,8 +204,10 @@ class _Work:
         richest = max(rows, key=lambda row: (row.refinement == "context", row.similarity == "tkm", row.similarity == "tbm"))
         plans = self._networks(sources, self._loose(richest))
         by_themselves: dict[str, VideoPlan] = {}
-        if alone := [row for row in rows if row.refinement == "self"]:
-            # Its own scalars alone: all else that the row looks at, the others' pass has.
+        if richest.refinement == "self":
+            by_themselves = plans
+        elif alone := [row for row in rows if row.refinement == "self"]:
+            # Its own scalars and no more: all else that the row looks at, the others' pass has.
             by_themselves = self._networks(sources, self._loose(replace(alone[0], similarity="iou")))
         truths = read_truth.submit(self.client, self.store, truth).result()
         results = tuple(

@@ -65,6 +65,8 @@ def _facts(one: Measured) -> dict[str, object]:
         "nms_threshold": one.tuned.setting.nms,
         "min_pose_score": one.tuned.setting.min_pose_score,
         "keypoint_threshold": one.tuned.setting.keypoint_threshold,
+        "memory_frames": one.tuned.setting.memory_frames if one.row.memory else 0,
+        "memory_similarity": one.tuned.setting.memory_similarity if one.row.memory else None,
         "tuning_mota": one.tuned.mota,
         "tuning_map": one.tuned.average_precision,
         "run": one.evaluation.run,
@@ -102,9 +104,9 @@ def _parts(ablation: Ablation) -> Iterator[str]:
         yield "With 95% intervals, paired bootstrap over clips (none of a single clip); the paper's in brackets after them."
         yield _markdown_table(("rows", *headings), [_difference_line(one) for one in ablation.compared])
     yield "## Settings"
-    yield "Each row's own, of the highest MOTA on the tuning clips."
+    yield "Each row's own, of the highest MOTA on the tuning clips; MOTA and mAP are those there. Memory: frames, similarity."
     yield _markdown_table(
-        ("row", "cnms_iou", "pnms_distance", "min_pose_score", "keypoint threshold", "tried", "MOTA there", "mAP there", "run"),
+        ("row", "cnms_iou", "pnms_distance", "min_pose_score", "keypoint threshold", "memory", "tried", "MOTA", "mAP", "run"),
         [_setting_line(one) for one in ablation.measured],
     )
 
@@ -120,7 +122,8 @@ def _lacking_line(row: Row) -> list[str]:
 
 
 def _names(row: Row) -> list[str]:
-    return [row.name, _NMS[row.method], row.similarity.upper(), _REFINEMENT[row.refinement]]
+    similarity = row.similarity.upper() + (", memory" if row.memory else "")
+    return [row.name, _NMS[row.method], similarity, _REFINEMENT[row.refinement]]
 
 
 def _difference_line(one: Compared) -> list[str]:
@@ -138,7 +141,9 @@ def _setting_line(one: Measured) -> list[str]:
     threshold = "none" if setting.keypoint_threshold is None else f"{setting.keypoint_threshold:g}"
     of_nms = (f"{setting.nms:g}", "") if is_cnms else ("", f"{setting.nms:g}")
     scores = (f"{one.tuned.mota:.1f}", f"{one.tuned.average_precision:.1f}")
-    return [one.row.name, *of_nms, f"{setting.min_pose_score:g}", threshold, str(one.tuned.tried), *scores, one.evaluation.run]
+    memory = f"{setting.memory_frames}, {setting.memory_similarity:g}" if one.row.memory else ""
+    values = (f"{setting.min_pose_score:g}", threshold, memory, str(one.tuned.tried), *scores)
+    return [one.row.name, *of_nms, *values, one.evaluation.run]
 
 
 def _markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from flows.again import without_derived
 from flows.settings import SettingsError, sentence
 from tasks.heads import HEADS, ROLES, Role, option, with_weights
 from tasks.pipeline import PIPELINE
@@ -34,7 +35,7 @@ class Row:
     detector     the network that the row is about; None for that of the settings, the embedded one by default
     pose         likewise
     data         the paper's, by which its numbers were made
-    track        parameters of track in which the row differs from its settings
+    memory       somebody who is missed for some frames keeps the id, which is not the paper's
     """
 
     name: str
@@ -46,7 +47,7 @@ class Row:
     detector: str | None = None
     pose: str | None = None
     data: str = "PoseTrack 2017"
-    track: Mapping[str, Any] = field(default_factory=dict)
+    memory: bool = False
 
     @property
     def heads(self) -> tuple[HeadRole, ...]:
@@ -58,7 +59,7 @@ class Row:
 _RESNEXT: dict[str, Any] = {"detector": "faster-rcnn-resnext-101"}
 _TABLE_4: dict[str, Any] = {**_RESNEXT, "pose": "hrnet-w48", "data": "PoseTrack 2018"}
 
-# M1 to M7 run with whatever networks the settings name; in the paper those are ResNet-101 (detector) and ResNet-152 (poses).
+# M1 to M7, and ours, run with whatever networks the settings name; in the paper those are ResNet-101 (detector) and ResNet-152.
 ROWS: tuple[Row, ...] = (
     Row("M1", "cnms", "iou", paper=(75.2, 63.5)),
     Row("M2", "pnms", "iou", paper=(76.1, 64.8), against=("M1",)),
@@ -69,6 +70,8 @@ ROWS: tuple[Row, ...] = (
     Row("M7", "pnms", "tkm", "context", paper=(78.2, 69.6), against=("M5", "M6")),
     Row("M8", "pnms", "tkm", "context", paper=(79.0, 71.4), pose="resnet-152", **_RESNEXT),
     Row("M9", "pnms", "tkm", "context", paper=(79.5, 72.2), pose="hrnet-w48", **_RESNEXT),
+    Row("G5", "pnms", "tkm", against=("M5",), memory=True),
+    Row("G7", "pnms", "tkm", "context", against=("M7",), memory=True),
     Row("N1", "cnms", "iou", paper=(74.1, 63.7), **_TABLE_4),
     Row("N2", "pnms", "iou", paper=(74.8, 65.3), against=("N1",), **_TABLE_4),
     Row("N3", "pnms", "tbm", paper=(74.8, 65.9), against=("N2",), **_TABLE_4),
@@ -118,15 +121,18 @@ def row_params(params: Mapping[str, Params], row: Row, setting: Setting, digests
     threshold = "cnms_iou" if row.method == "cnms" else "pnms_distance"
     changes: dict[str, dict[str, Any]] = {
         "suppress": {"method": row.method, threshold: setting.nms, "min_pose_score": setting.min_pose_score},
-        "track": {"similarity": row.similarity, **row.track},
+        "track": {"similarity": row.similarity, "memory_frames": 0},
         "refine": {"on": row.refinement != "none"},
     }
+    if row.memory:
+        changes["track"] |= {"memory_frames": setting.memory_frames, "memory_similarity": setting.memory_similarity}
     if row.refinement == "self":
         changes["paths"] = {"tau": 0}
     changed = dict(params)
     for stage in (stage for stage in PIPELINE if stage.name in changes):
         try:
-            changed[stage.name] = stage.Params(**{**params[stage.name].model_dump(), **changes[stage.name]})
+            kept = without_derived(stage, params[stage.name].model_dump())  # such as what a similarity brings along
+            changed[stage.name] = stage.Params(**{**kept, **changes[stage.name]})
         except ValidationError as error:
             raise SettingsError(f"row {row.name}: {sentence(error, stage.name)}") from error
     own = {role: digest for role, digest in digests.items() if role != "self-refinement"}

@@ -22,6 +22,7 @@ from tasks import embed, estimate, index, paths, publish, refine, suppress, trac
 from tasks.stage import Params, Resources
 from tasks.tuning import (
     DROPPED_GRID,
+    MEMORY_GRID,
     MIN_POSE_SCORE_GRID,
     NMS_GRID,
     Clip,
@@ -50,7 +51,7 @@ class Tuned:
 def tuned(
     client: Client, store: Store, row: Row, params: Mapping[str, Params], digests: Mapping[str, str], clips: Sequence[Clip]
 ) -> Tuned:
-    """Tune a row: first its suppression threshold, then the floor for pose scores, each with all keypoint thresholds.
+    """Tune a row: its suppression threshold, then the floor for pose scores, then a memory, each with all keypoint thresholds.
 
     Args: params, by stage, from which `row_params` makes the row's; digests, of heads, by role.
     Raises: EvaluationError, which names clips, where some cannot be tried.
@@ -68,9 +69,9 @@ def tuned(
 
 def _search(client: Client, store: Store, row: Row, params_of: Any, clips: Sequence[Clip], start: Setting) -> Tuned:
     scores = np.concatenate(_on_clips(client, clips, keypoint_scores, store, params_of(start)))
-    thresholds = [None if not share else _short(float(np.quantile(scores, share))) for share in DROPPED_GRID]
     if not len(scores):
         raise EvaluationError(f"row {row.name}: nobody was found on any of the tuning clips")
+    thresholds = [None if not share else _short(float(np.quantile(scores, share))) for share in DROPPED_GRID]
     found: dict[Setting, tuple[float, float]] = {}
 
     def look(settings: Sequence[Setting]) -> Setting:
@@ -88,6 +89,9 @@ def _search(client: Client, store: Store, row: Row, params_of: Any, clips: Seque
     best = look([replace(start, nms=nms) for nms in NMS_GRID[row.method]])
     others = MIN_POSE_SCORE_GRID[1:]
     best = look([Setting(best.nms, floor) for floor in others])
+    if row.memory:
+        at_best = replace(best, keypoint_threshold=None)
+        best = look([replace(at_best, memory_frames=n, memory_similarity=least) for n, least in MEMORY_GRID[1:]])
     return Tuned(best, *found[best], len(found))
 
 
@@ -115,7 +119,7 @@ def _digest(row: Row, params: Mapping[str, Params], clips: Sequence[Clip]) -> st
         "version": _VERSION,
         "stages": {stage.name: stage.version for stage in _STAGES},
         "params": {stage.name: params[stage.name].model_dump(mode="json") for stage in (*_STAGES, embed.STAGE)},
-        "grids": (NMS_GRID[row.method], MIN_POSE_SCORE_GRID, DROPPED_GRID),
+        "grids": (NMS_GRID[row.method], MIN_POSE_SCORE_GRID, DROPPED_GRID, MEMORY_GRID if row.memory else ()),
         "clips": sorted(_keys(clip, params) for clip in clips),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:40]

@@ -38,16 +38,22 @@ NMS_GRID: dict[str, tuple[float, ...]] = {
 MIN_POSE_SCORE_GRID = (0.1, 0.2, 0.3)
 # A network's scores and refined ones are not on one scale, so thresholds are found by what they drop: shares of the keypoints.
 DROPPED_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+MEMORY_GRID = ((24, 0.5), (8, 0.5), (60, 0.5), (24, 0.7), (24, 0.9))  # memory_frames and memory_similarity, in rows that have it
 LOOSE = suppress.SuppressParams(method="cnms", cnms_iou=1.0, min_pose_score=min(MIN_POSE_SCORE_GRID))  # keeps whom any may keep
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is tuned: nms is pnms_distance or cnms_iou; the keypoint threshold is the evaluation's alone, None for none."""
+    """What is tuned: nms is pnms_distance or cnms_iou; the keypoint threshold is the evaluation's alone, None for none.
+
+    The memory of track matters to rows that have one.
+    """
 
     nms: float
     min_pose_score: float = MIN_POSE_SCORE_GRID[0]
     keypoint_threshold: float | None = None
+    memory_frames: int = MEMORY_GRID[0][0]
+    memory_similarity: float = MEMORY_GRID[0][1]
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,8 @@ def test_the_report_has_our_numbers_beside_the_papers() -> None:
     difference = next(line for line in lines if line.startswith("| M2 - M1"))
     assert "+1.04 [+0.50, +1.50] (+0.9) | +1.50 [-0.25, +3.00] (+1.3) |" in difference
     assert difference.endswith("| -10 [-20, -2] |")
-    assert "| M1 | 0.6 |  | 0.2 | 0.25 | 56 | 61.0 | 71.0 | run-M1 |" in lines
-    assert "| M2 |  | 0.2 | 0.1 | none | 56 | 61.0 | 71.0 | run-M2 |" in lines
+    assert "| M1 | 0.6 |  | 0.2 | 0.25 |  | 56 | 61.0 | 71.0 | run-M1 |" in lines
+    assert "| M2 |  | 0.2 | 0.1 | none |  | 56 | 61.0 | 71.0 | run-M2 |" in lines
     assert "- Frames: --every 4" in lines
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flows.ablation_rows import BY_NAME, ROWS, needs, row_params, rows_named
@@ -11,7 +13,7 @@ from tasks.pipeline import PIPELINE
 from tasks.stage import Params
 from tasks.tuning import Setting
 
-DIGESTS = {role: letter * 64 for role, letter in (("matching", "a"), ("body", "b"), ("refinement", "c"), ("self-refinement", "d"))}
+DIGESTS = {"matching": "a" * 64, "body": "b" * 64, "refinement": "c" * 64, "self-refinement": "d" * 64}
 SETTING = Setting(0.2, 0.3, 0.4)
 
 
@@ -21,8 +23,8 @@ def params() -> dict[str, Params]:
 
 
 def test_rows_are_those_of_the_papers_tables() -> None:
-    assert [row.name for row in ROWS] == [*(f"M{n}" for n in range(1, 10)), *(f"N{n}" for n in range(1, 7))]
-    assert all(row.paper is not None and row.paper[0] > row.paper[1] for row in ROWS)
+    assert [row.name for row in ROWS] == [*(f"M{n}" for n in range(1, 10)), "G5", "G7", *(f"N{n}" for n in range(1, 7))]
+    assert all((row.paper is None) == row.memory for row in ROWS), "memory is ours"
     for row in ROWS:
         for other in row.against:
             assert ROWS.index(BY_NAME[other]) < ROWS.index(row), "a difference is to a row above"
@@ -59,12 +61,24 @@ def test_a_row_is_its_parameters(
 
 
 def test_rows_that_look_at_features_share_them_and_self_refinement_has_its_own_head(params: dict[str, Params]) -> None:
-    embeds = {name: row_params(params, BY_NAME[name], SETTING, DIGESTS)["embed"].model_dump() for name in ("M4", "M5", "M6", "M7")}
+    rows = [BY_NAME[name] for name in ("M4", "M5", "M6", "M7")]
+    embeds = {row.name: row_params(params, row, SETTING, DIGESTS)["embed"].model_dump() for row in rows}
     assert embeds["M4"] == embeds["M5"] == embeds["M7"]
     assert embeds["M5"] == {"matching": "a" * 64, "body": "b" * 64, "refinement": "c" * 64}
     assert embeds["M6"]["refinement"] == "d" * 64
     refine = row_params(params, BY_NAME["M6"], SETTING, DIGESTS)["refine"].model_dump()
     assert (refine["refinement"], refine["matching"]) == ("d" * 64, None), "single frames are matched with none"
+
+
+def test_rows_of_the_paper_have_no_memory_whatever_the_settings_and_ours_have_one(params: dict[str, Params]) -> None:
+    track = next(stage for stage in PIPELINE if stage.name == "track")
+    remembering = {**params, "track": track.Params(memory_frames=9)}
+    none = row_params(remembering, BY_NAME["M5"], SETTING, DIGESTS)["track"].model_dump()
+    assert (none["memory_frames"], none["memory_similarity"]) == (0, 0.5), "the similarity's own default, not that of oks"
+    some = row_params(remembering, BY_NAME["G5"], replace(SETTING, memory_frames=60, memory_similarity=0.7), DIGESTS)
+    assert {"memory_frames": 60, "memory_similarity": 0.7}.items() <= some["track"].model_dump().items()
+    refined = [row_params(params, BY_NAME[name], SETTING, DIGESTS)["refine"] for name in ("M7", "G7")]
+    assert refined[0] == refined[1]
 
 
 def test_settings_that_a_row_cannot_have_are_named(params: dict[str, Params]) -> None:
