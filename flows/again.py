@@ -206,11 +206,11 @@ def _params(rows: Mapping[str, Mapping[str, Any]], changes: _Changes) -> dict[st
     """A video's parameters of all stages; of those that it did not go through, the defaults."""
     recorded = {stage.name: json.loads(rows[stage.name]["params"]) if stage.name in rows else {} for stage in PIPELINE}
     for stage in (stage for stage in PIPELINE if stage.name in changes):
-        recorded[stage.name] = {**_without_derived(stage, recorded[stage.name]), **changes[stage.name]}
+        recorded[stage.name] = {**without_derived(stage, recorded[stage.name]), **changes[stage.name]}
     return {stage.name: _validated(stage, recorded[stage.name]) for stage in PIPELINE}
 
 
-def _without_derived(stage: Stage, values: Mapping[str, Any]) -> dict[str, Any]:
+def without_derived(stage: Stage, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values without digests, which other weights replace, and without those that are but the default that others make: the size
     of crop that is a network's own does not go to another network.
     """

@@ -110,7 +110,7 @@ def annotate(
     facts = {"input": input, "settings": recorded, **files}
     wanted = wanted_videos(store, input, detections, images, chosen)
     params, notes = chosen_params(store, wanted, chosen)
-    return _run(store, replace(wanted, notes=(*wanted.notes, *notes)), chosen, params, facts, quiet)
+    return run_videos(store, replace(wanted, notes=(*wanted.notes, *notes)), chosen, params, facts, quiet)
 
 
 @flow(name="rerun", task_runner=_RUNNER, validate_parameters=False)
@@ -138,10 +138,10 @@ def rerun(
     anew = () if changes or files else dependents(stage)
     check_again(store, wanted, chosen, anew)
     facts = {"rerun": run, "stage": stage, "set": list(changes), "weights": files, "videos": list(videos)}
-    return _run(store, wanted, chosen, stage_params(chosen), facts, quiet, anew)
+    return run_videos(store, wanted, chosen, stage_params(chosen), facts, quiet, anew)
 
 
-def _run(
+def run_videos(
     store: Store,
     wanted: Wanted,
     chosen: Any,
@@ -149,8 +149,13 @@ def _run(
     facts: Mapping[str, Any],
     quiet: bool,
     anew: Collection[str] = (),
+    last: str = "publish",
 ) -> Summary:
-    """Take the videos through all stages; artifacts of the stages named by `anew` are withdrawn first."""
+    """Take the videos through all steps, or to the `last` one wanted, within a flow.
+
+    `params` are by stage, with the digests of weights, which the store has; `facts` are recorded with the run. Artifacts of the
+    stages named by `anew` are withdrawn first.
+    """
     began = time.perf_counter()
     engine: Engine = chosen.engine
     for note in () if quiet else wanted.notes:
@@ -166,7 +171,7 @@ def _run(
         with Progress(client, videos, quiet=quiet) as progress:
             context = Context(client, store, run, chosen, params, wanted, progress)
             try:
-                finished = _finish(context, make_groups(wanted.sources))
+                finished = _finish(context, make_groups(wanted.sources), last)
             except Exception as error:
                 with suppress(Exception):  # what stopped the run may be that nothing can be written
                     runs.end_run(store, run, {"stopped": str(error), "seconds": round(time.perf_counter() - began, 1)})
@@ -184,15 +189,16 @@ def _run(
     return summary
 
 
-def _finish(context: Context, groups: Sequence[Group]) -> list[Group]:
-    """Take every group through all steps; groups overlap. What stops one is raised when the others are through."""
+def _finish(context: Context, groups: Sequence[Group], last: str) -> list[Group]:
+    """Take every group through all steps to the last; groups overlap. What stops one is raised when the others are through."""
+    steps = (index_group, networks_group, track_group, refine_group, publish_group)
+    wanted = steps[: [step.name for step in steps].index(last) + 1]
     chains = []
     for group in groups:
-        indexed = _submit(index_group, group.name, context, group)
-        annotated = _submit(networks_group, group.name, context, indexed)
-        tracked = _submit(track_group, group.name, context, annotated)
-        refined = _submit(refine_group, group.name, context, tracked)
-        chains.append((indexed, annotated, tracked, refined, _submit(publish_group, group.name, context, refined)))
+        chain: list[PrefectFuture[Group]] = []
+        for step in wanted:
+            chain.append(_submit(step, group.name, context, chain[-1] if chain else group))
+        chains.append(chain)
     finished, troubles = [], []
     for chain in chains:
         try:

@@ -43,6 +43,9 @@ Threshold = Annotated[
     float | None,
     typer.Option(metavar="X", help="keypoints that score less are dropped before tracking is evaluated (default: none)"),
 ]
+SampledOnly = Annotated[
+    bool, typer.Option("--sampled-only", help="leave truth of frames aside that a run did not sample (--fps, --every, --frames)")
+]
 Other = Annotated[str | None, typer.Option("--against", metavar="URI", help="compare with URI or URI@RUN by bootstrap")]
 Keep = Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help="where scores of files of predictions are kept")]
 Format = Annotated[str, typer.Option("--format", metavar="NAME", help="posetrack18, posetrack17, coco or parquet")]

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.ablate_cli import ablate
 from flows.arguments import (
     Address,
     AsJson,
@@ -47,6 +48,7 @@ from flows.arguments import (
     Rate,
     Reach,
     Rows,
+    SampledOnly,
     Seed,
     SettingsFile,
     Split,
@@ -63,6 +65,7 @@ from flows.arguments import (
 from flows.errors import ClusterError, ClusterLostError, EvaluationError, ServerError, TooManyFailuresError
 from flows.options import with_cluster, with_manner, with_settings
 from flows.settings import SettingsError, load_settings, manner, use_s3
+from flows.starting import check_start, with_server
 from flows.train_cli import train
 from storage.artifacts import DamagedArtifactError
 from storage.runs import split_address
@@ -71,7 +74,7 @@ from storage.store import Store, StoreError
 from tasks.fit import TrainingError
 from tkm.weights import WeightsError
 
-USAGE, SOME_FAILED, INTERRUPTED = 2, 1, 130  # exit statuses: wrong usage or settings; some videos failed; Ctrl-C
+USAGE, SOME_FAILED = 2, 1  # exit statuses: wrong usage or settings; some videos failed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -155,7 +158,7 @@ def annotate(
     store = Store(output)
     store.reach()
     chosen_params(store, wanted_videos(store, input, detections, images, chosen, write=False), chosen, write=False)
-    _check(store, chosen)
+    check_start(store, chosen)
 
     def call() -> Any:
         from flows.annotate import annotate as flow
@@ -165,43 +168,13 @@ def annotate(
     _run(call, chosen, quiet)
 
 
-def _check(store: Store, chosen: Any, *, networks: bool = True) -> None:
-    """Raise ClusterError or StoreError where the cluster that is named does not answer, or the output cannot be written."""
-    if chosen.engine.dask is not None:
-        from flows.cluster import connect
-
-        with connect(chosen.engine.dask, chosen.engine.workers, networks=networks):
-            pass
-    store.check()
-
-
 def _run(call: Callable[[], Any], chosen: Any, quiet: bool) -> None:
     """Call a flow that annotates, tell what came of it, and exit accordingly."""
-    summary = _with_server(call, chosen, quiet=quiet)
+    summary = with_server(call, chosen, quiet=quiet)
     if not quiet:
         _summarise(summary)
     if summary.failures:
         raise typer.Exit(SOME_FAILED)
-
-
-def _with_server(call: Callable[[], Any], chosen: Any, *, quiet: bool, networks: bool = True) -> Any:
-    """What a flow returns. What takes seconds starts side by side: Prefect's server, the local cluster, imports."""
-    from flows.cluster import start_early
-    from flows.server import prefect_server
-
-    if not quiet:
-        Console(stderr=True).print("starting Prefect and Dask ...", style="dim")
-    try:
-        with prefect_server() as wait_ready:
-            if chosen.engine.dask is None:
-                start_early(chosen.engine.workers, networks=networks)
-            import flows.annotate  # noqa: F401 - takes a second, meanwhile the server starts
-
-            wait_ready()
-            return call()
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; what is finished is kept, and the same command goes on from there")
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _open(root: str) -> Store:
@@ -256,7 +229,7 @@ def rerun(
     store = _open(root)
     wanted = wanted_again(store, run, stage, set_ or [], videos or [], kept_weights(None, chosen))
     check_again(store, wanted, chosen, () if set_ or chosen.weights.files() else dependents(stage))
-    _check(store, chosen)
+    check_start(store, chosen)
 
     def call() -> Any:
         from flows.annotate import rerun as flow
@@ -274,6 +247,7 @@ def evaluate(
     protocol: Protocol = "official",
     keypoint_threshold: Threshold = None,
     videos: Videos = None,
+    sampled_only: SampledOnly = False,
     against: Other = None,
     output: Keep = None,
     settings: SettingsFile = None,
@@ -301,14 +275,14 @@ def evaluate(
         raise SettingsError("--output: name a folder or URL that the cluster's workers reach; a temporary one here they may not")
     with TemporaryDirectory(prefix="tkm-scores-") as temporary:
         root = output or (temporary if is_files(uri) else split_address(uri)[0])
-        _check(_open(root), chosen)
+        check_start(_open(root), chosen)
 
         def call() -> Any:
             from flows.evaluate import evaluate as flow
 
-            return flow(uri, root, truth, params.model_dump(), videos or [], against, manner(chosen))
+            return flow(uri, root, truth, params.model_dump(), videos or [], against, manner(chosen), sampled_only)
 
-        evaluation = _with_server(call, chosen, quiet=as_json, networks=False)
+        evaluation = with_server(call, chosen, quiet=as_json, networks=False)
     if as_json:
         print(json.dumps(evaluation.as_json(), indent=1))
         return
@@ -361,7 +335,7 @@ def synthesize(
     clips.refuse_results(store)
     if backgrounds is not None:
         clips.find_photos(backgrounds)  # before the body model, which may take a minute
-    _check(store, chosen, networks=False)
+    check_start(store, chosen, networks=False)
     body = stored_body(store, lambda line: Console(stderr=True, quiet=quiet).print(line, style="dim"))
     missing = len(clips.lacking(store, clips.wanted_clips(store, body, series, form, backgrounds)))
     chosen = clips.with_processes(chosen, missing)
@@ -371,7 +345,7 @@ def synthesize(
 
         return flow(store.root, body, asdict(series), form, backgrounds, manner(chosen), quiet)
 
-    done = _with_server(call, chosen, quiet=quiet, networks=False) if missing else None
+    done = with_server(call, chosen, quiet=quiet, networks=False) if missing else None
     if not quiet:
         console.print(clips.summary(store, series, form, done), highlight=False, soft_wrap=True, markup=False)
     if done and done.failures:
@@ -491,6 +465,9 @@ def doctor(output: Reach = None) -> None:
     console.print(table)
     if not all(check.ok for check in found):
         raise typer.Exit(SOME_FAILED)
+
+
+app.command()(ablate)
 
 
 if __name__ == "__main__":

@@ -53,11 +53,13 @@ def evaluate(
     videos: Collection[str] = (),
     against: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    sampled_only: bool = False,
 ) -> Evaluation:
     """Evaluate the results at `address`, URI, URI@RUN or files of predictions, against annotation files.
 
     Scores are kept in the store `output`, that of the results or, for files, any. `params` are those of the stage score.
-    `against` names other results, for a paired bootstrap over the same videos.
+    `against` names other results, for a paired bootstrap over the same videos. With `sampled_only`, truth of frames that a run
+    did not sample is left aside.
 
     Raises InputError, which names files and videos, where truth and results do not fit together.
     """
@@ -70,7 +72,7 @@ def evaluate(
         truths = read_truth.submit(client, store, truth).result()
         sides = [_side(client, one, videos) for one in (address, against) if one is not None]
         pairs = [matched(truths, side, truth, is_all=not videos) for side in sides]
-        scorings = [score_videos.submit(client, store, own, wanted).result() for own in pairs]
+        scorings = [score_videos.submit(client, store, own, wanted, sampled_only).result() for own in pairs]
     evaluation = evaluation_of(sides[0], scorings[0], truth, wanted)
     for other, scoring in zip(sides[1:], scorings[1:], strict=True):
         differences = _differences(scorings[0], scoring)
@@ -147,10 +149,12 @@ def matched(truths: Sequence[Truth], side: Side, truth: str, *, is_all: bool) ->
 
 
 @task(name="score", **_STEP)
-def score_videos(client: Client, store: Store, pairs: Sequence[tuple[Truth, Results]], params: ScoreParams) -> Scoring:
+def score_videos(
+    client: Client, store: Store, pairs: Sequence[tuple[Truth, Results]], params: ScoreParams, sampled_only: bool = False
+) -> Scoring:
     """Score every video of one side, and read what came of it."""
     calls = [
-        Call(one.name, Source(one.uri), STAGE.name, f"score-{one.name}", score_video, (store, one, results, params))
+        Call(one.name, Source(one.uri), STAGE.name, f"score-{one.name}", score_video, (store, one, results, params, sampled_only))
         for one, results in pairs
     ]
     scored: Mapping[str, Scored] = _each(client, calls)

@@ -83,6 +83,13 @@ def with_manner(command: Callable[..., None]) -> Callable[..., None]:
     return _with_options(command, manner)
 
 
+def with_networks(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that `with_manner` gives, and those of networks and sampling."""
+    sections = ("index", "detect", "estimate", "weights", "engine", "s3")
+    chosen = [option for option in _parameter_options() if option[0] in sections or option[1] in Limits.model_fields]
+    return _with_options(command, chosen)
+
+
 def with_cluster(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, as `with_settings` does, the options of the cluster and of S3."""
     engine = (("engine", "dask"), ("engine", "workers"))

@@ -242,7 +242,7 @@ def info_from_table(table: pa.Table) -> VideoInfo:
 
 
 def tracker_state_to_table(state: TrackerState, skeleton: Skeleton) -> pa.Table:
-    """What tracking carries to the next chunk: a row a person of the last frame; ids and frame number in the metadata."""
+    """What tracking carries to the next chunk: a row a person; ids and frame number in the metadata."""
     poses = state.poses
     columns = {
         "frame": poses.frame,
@@ -252,6 +252,7 @@ def tracker_state_to_table(state: TrackerState, skeleton: Skeleton) -> pa.Table:
         "xy_px": list_array(poses.xy_px),
         "score": list_array(poses.score),
         "track_id": state.track_id,
+        "missed": state.missed,
     }
     if state.feature is not None:
         columns["feature"] = list_array(state.feature)
@@ -271,6 +272,7 @@ def tracker_state_from_table(table: pa.Table) -> TrackerState:
     return TrackerState(
         poses=poses_from_table(table, skeleton_of(facts[b"skeleton"].decode())),
         track_id=column(table, "track_id", np.int64),
+        missed=column(table, "missed", np.int64),
         next_track_id=int(facts[b"next_track_id"]),
         last_frame=int(facts[b"last_frame"]),
         feature=None if shape is None else list_column(table, "feature", *shape),

@@ -470,6 +470,30 @@ TRAININGS = _schema(
 
 TRAINED = (TRAININGS,)
 
+ABLATION = _schema(
+    "ablation",
+    "a metric of a row of the ablation, or of its difference to another row",
+    _field("row", pa.string(), "name of the row: M1, ..., N6 as in the paper; G5 and G7 are M5 and M7 with a memory"),
+    _field("against", pa.string(), "the row that this one is less; null for the row's own value", nullable=True),
+    _field("metric", pa.string(), "`map`, `mota`, `hota`, `idf1` or `id_switches`, over the joints that have truth"),
+    _field("value", pa.float64(), "percent, or percent points; a number for id_switches; null where undefined", nullable=True),
+    _field("low", pa.float64(), "lower end of the difference's 95% interval, paired bootstrap over clips", nullable=True),
+    _field("high", pa.float64(), "upper end of it", nullable=True),
+    _field("paper", pa.float64(), "the paper's value or difference, on its data", nullable=True),
+    _field("suppression", pa.string(), "`cnms` or `pnms`"),
+    _field("similarity", pa.string(), "`iou`, `oks`, `tbm` or `tkm`"),
+    _field("refinement", pa.string(), "`none`, `self` or `context`"),
+    _field("nms_threshold", pa.float64(), "tuned: cnms_iou, or pnms_distance in sizes of the person"),
+    _field("min_pose_score", pa.float64(), "tuned: people who score less are dropped"),
+    _field("keypoint_threshold", pa.float64(), "tuned: keypoints that score less are not tracked; null for none", nullable=True),
+    _field("memory_frames", pa.int64(), "tuned: frames that somebody may be missed for and keep the id; 0 for none", "frames"),
+    _field("memory_similarity", pa.float64(), "tuned: what such a person must reach; null without memory", nullable=True),
+    _field("tuning_mota", pa.float64(), "MOTA on the tuning clips under these settings", "percent"),
+    _field("tuning_map", pa.float64(), "mAP there", "percent"),
+    _field("run", pa.string(), "run that has the row's results"),
+    _field("videos", pa.int64(), "clips that were evaluated", "videos"),
+)
+
 PLAN = _schema(
     "plan",
     "the artifacts that a run relies on",

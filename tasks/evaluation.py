@@ -115,9 +115,15 @@ def _read(uri: str) -> tuple[str, tuple[Sequence, ...]]:
     return content, sequences
 
 
-def score_video(store: Store, one: Truth, results: Results, params: score.ScoreParams) -> Scored | Refused:
-    """Score a video's results and commit what is not there yet: PoseTrack's metrics where the truth is PoseTrack's, and OKS."""
+def score_video(
+    store: Store, one: Truth, results: Results, params: score.ScoreParams, sampled_only: bool = False
+) -> Scored | Refused:
+    """Score a video's results and commit what is not there yet: PoseTrack's metrics where the truth is PoseTrack's, and OKS.
+
+    Truth of people in frames that a run did not sample is refused, or, with `sampled_only`, left aside, as if it were not there.
+    """
     inputs = {truth.FRAMES.name: one.frames_key, truth.POSES.name: one.poses_key, **results.inputs}
+    inputs |= {"frames": "sampled"} if sampled_only else {}
     scored, began = {}, time.perf_counter()
     true = one.read(store)
     predicted: Sequence | None = None
@@ -129,22 +135,24 @@ def score_video(store: Store, one: Truth, results: Results, params: score.ScoreP
         if artifact.manifest() is not None:
             continue
         try:
-            predicted = _comparable(results.read(), true, results) if predicted is None else predicted
+            if predicted is None:
+                predicted = _comparable(results.read(), true, results, sampled_only)
+                true = true.in_frames(predicted.is_labeled) if sampled_only else true
             _commit(artifact, stage, own, inputs, stage.run(true, predicted, own), len(true), began)
         except (InputError, ValueError) as error:
             return Refused(str(error))
     return Scored(results.video, len(true), scored.get(score.STAGE.name, ""), scored[score.OKS.name])
 
 
-def _comparable(predicted: Sequence, true: Sequence, results: Results) -> Sequence:
+def _comparable(predicted: Sequence, true: Sequence, results: Results, sampled_only: bool) -> Sequence:
     """The results in the truth's skeleton; ValueError where their frames are not those of the truth."""
     if len(predicted) != len(true):
         raise ValueError(f"{results.video}: the results have {len(predicted)} frames, the truth {true.name} has {len(true)}")
     unseen = np.unique(true.people.frame[~predicted.is_labeled[true.people.frame]])
-    if len(unseen) and not results.uri:
+    if len(unseen) and not results.uri and not sampled_only:
         raise ValueError(
             f"{results.video}: the truth has people in {len(unseen)} frames that the run did not sample, such as {unseen[0]}; "
-            "annotate without --fps, --every and --frames to evaluate"
+            "annotate without --fps, --every and --frames to evaluate, or leave truth of such frames aside with --sampled-only"
         )
     return in_skeleton(predicted, true.skeleton)
 

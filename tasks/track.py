@@ -14,7 +14,10 @@ from tasks import embed, estimate, given, shots, suppress, trained
 from tasks.people import body_features, keypoint_features, survivors
 from tasks.stage import Block, Params, Resources, Stage, digest_field
 from tkm.similarity import LEARNED, Measure
-from tkm.tracking import TrackerState, track
+from tkm.tracking import Memory, TrackerState, track
+
+# A probability says at 0.5 which is likelier. Overlap falls with every frame that somebody moves on: little of it says nothing.
+MEMORY_SIMILARITY: dict[Measure, float] = {"tkm": 0.5, "tbm": 0.5, "oks": 0.1, "iou": 0.1}
 
 
 class TrackParams(Params):
@@ -23,6 +26,16 @@ class TrackParams(Params):
     similarity: Measure = Field("oks", description="similarity between a pose and one of the frame before")
     iou_gate: float = Field(0.1, ge=0, le=1, description="boxes that overlap less are never the same person (Eq. 5)")
     by_confidence: bool = Field(False, description="tkm: weigh keypoints by their scores, which the paper does not")
+    memory_frames: int = Field(
+        0, ge=0, description="sampled frames that somebody may be missed for and keep the id; 0, as in the paper, for none"
+    )
+    memory_similarity: float = Field(
+        default_factory=lambda validated: MEMORY_SIMILARITY[validated["similarity"]],
+        gt=0,
+        le=1,
+        description="what somebody must reach to be taken for a person missed before: mean over keypoints of G_k (tkm), the "
+        "body's probability (tbm), OKS or IOU (default 0.5 for tkm and tbm, 0.1 for oks and iou)",
+    )
     head: str | None = digest_field("the matching head, for tkm, or of the body head, for tbm")
 
     @model_validator(mode="after")
@@ -38,8 +51,9 @@ def run(block: Block, params: TrackParams, state: pa.Table | None) -> tuple[pa.T
     before = TrackerState.start(len(skeleton.keypoints)) if state is None else tracker_state_from_table(state)
     is_cut = column(block.inputs["shots"], "is_first", np.bool_) if "shots" in block.inputs else None
     learned = _learned(block, params, len(poses), len(skeleton.keypoints))
+    memory = Memory(params.memory_frames, params.memory_similarity)
     track_id, after = track(
-        poses, block.frames, before, params.similarity, params.iou_gate, is_cut, skeleton.oks_sigmas, **learned
+        poses, block.frames, before, params.similarity, params.iou_gate, is_cut, skeleton.oks_sigmas, memory=memory, **learned
     )
     table = table_of(TRACKED, frame=poses.frame, detection=poses.detection, track_id=track_id)
     return table, tracker_state_to_table(after, skeleton)

@@ -1,4 +1,4 @@
-"""Head files of random weights: real files of real networks that have learned nothing."""
+"""Heads for tests: files of real networks that have learned nothing, and classifiers that know what a test is about."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from tkm import weights
 from tkm.networks.heads import HeadFacts, HeadKind, build, save_head
+from tkm.networks.matching import Classifiers
 
 MOVENET = weights.digest("movenet-thunder")
 
@@ -35,3 +36,17 @@ def on_this_machine(path: Path) -> str:
     weights.cache_folder().mkdir(parents=True, exist_ok=True)
     (weights.cache_folder() / sha256).write_bytes(content)
     return sha256
+
+
+def recognisers(keypoints: int, people: int) -> Classifiers:
+    """Classifiers that say "the same" of two features where, and only where, both are the unit vector of one person."""
+    classifiers = Classifiers(keypoints, people, hidden=people)
+    unit = torch.eye(people).expand(keypoints, people, people)
+    with torch.no_grad():
+        classifiers.first.weight.copy_(torch.cat([unit, unit], dim=2))
+        classifiers.first.bias.fill_(-1)
+        classifiers.second.weight.copy_(unit)
+        classifiers.second.bias.zero_()
+        classifiers.third.weight.copy_(torch.tensor([[0.0], [20.0]]).expand(keypoints, 2, people))
+        classifiers.third.bias.copy_(torch.tensor([0.0, -10.0]).expand(keypoints, 2))
+    return classifiers

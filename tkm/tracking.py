@@ -1,11 +1,12 @@
-"""Track ids by maximum bipartite matching between adjacent frames (paper section 3.2, Eq. 3-4).
+"""Track ids by maximum bipartite matching between adjacent frames (paper section 3.2, Eq. 3-4), and over gaps by memory.
 
-Shape legend: P people of the poses given, Q people of a frame, T sampled frames, K keypoints, D channels of a feature.
+Shape legend: P people of the poses given, Q people of a frame or remembered, T sampled frames, K keypoints, D channels of a
+feature.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from tkm.similarity import LEARNED, Measure, check_feature, pose_similarity
 from tkm.skeleton import COCO_17
-from tkm.types import Bool, Float, Int, PoseSet
+from tkm.types import Bool, Float, Int, PoseSet, check, joined
 
 if TYPE_CHECKING:
     from tkm.networks.matching import Classifiers
@@ -34,11 +35,35 @@ def match(similarity: Float) -> tuple[Int, Int]:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """Identity over gaps, beyond the paper, which matches adjacent frames only: who is lost for a while may get the id back.
+
+    frames      sampled frames in a row that a person may be missing and still be remembered; 0, as in the paper, for no memory
+    similarity  what somebody who appears must reach to be taken for a remembered person, in (0, 1]: the mean over keypoints of
+                G_k for tkm, the probability of the whole body for tbm, IOU or OKS itself
+
+    Raises ValueError where frames is below 0 or similarity outside of its range.
+    """
+
+    frames: int = 0
+    similarity: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.frames < 0 or not 0 < self.similarity <= 1:
+            raise ValueError(f"Memory.frames must be at least 0, similarity in (0, 1], not {self.frames}, {self.similarity}")
+
+
+REMEMBERED = 256  # people at most, those seen last: a detector that sees ghosts must not make the state grow without end
+
+
+@dataclass(frozen=True)
 class TrackerState:
     """All that tracking carries from one chunk of a video to the next.
 
-    poses           the people of the last frame, Q rows
+    poses           Q people who may be matched, as they were seen last: those of the last frame, then those remembered, who were
+                    seen last first
     track_id        (Q,) int64, their tracks
+    missed          (Q,) int64, sampled frames without them since then; 0 for the people of the last frame, rising
     next_track_id   the id that the next new person gets
     last_frame      number of the last frame seen, people in it or not; -1 before the first
     feature         their features for a learned similarity, (Q, K, D) float32 for tkm and (Q, 1, D) for tbm; None for the others,
@@ -47,15 +72,20 @@ class TrackerState:
 
     poses: PoseSet
     track_id: Int
+    missed: Int
     next_track_id: int
     last_frame: int
     feature: Float | None = None
 
     def __post_init__(self) -> None:
-        if self.track_id.shape != (len(self.poses),) or self.track_id.dtype != np.int64:
-            raise ValueError(f"TrackerState.track_id must be ({len(self.poses)},) int64, one id a pose")
-        if len(self.track_id) and not 0 <= self.track_id.min() <= self.track_id.max() < self.next_track_id:
+        Q = len(self.poses)
+        if self.track_id.shape != (Q,) or self.track_id.dtype != np.int64:
+            raise ValueError(f"TrackerState.track_id must be ({Q},) int64, one id a pose")
+        if Q and not 0 <= self.track_id.min() <= self.track_id.max() < self.next_track_id:
             raise ValueError(f"TrackerState.track_id must lie in 0..{self.next_track_id - 1}, below next_track_id")
+        check(self, "missed", (Q,), np.int64)
+        if (np.diff(self.missed, prepend=0) < 0).any():
+            raise ValueError("TrackerState.missed must be at least 0 and rise")
         if self.feature is not None:
             check_feature(self.poses, self.feature)
 
@@ -67,7 +97,15 @@ class TrackerState:
             box_score=np.empty(0, np.float32), xy_px=np.empty((0, keypoints, 2), np.float32),
             score=np.empty((0, keypoints), np.float32),
         )  # fmt: skip
-        return cls(nobody, np.empty(0, np.int64), next_track_id=0, last_frame=-1)
+        none = np.empty(0, np.int64)
+        return cls(nobody, none, none, next_track_id=0, last_frame=-1)
+
+    def take(self, index: Int | Bool) -> TrackerState:
+        """The same state with these people alone, by an integer or boolean index."""
+        feature = None if self.feature is None else self.feature[index]
+        return replace(
+            self, poses=self.poses.take(index), track_id=self.track_id[index], missed=self.missed[index], feature=feature
+        )
 
 
 def track(
@@ -82,11 +120,16 @@ def track(
     feature: Float | None = None,
     classifiers: Classifiers | None = None,
     by_confidence: bool = False,
+    memory: Memory | None = None,
 ) -> tuple[Int, TrackerState]:
     """Give every pose the id of its track: that of the person matched in the sampled frame before, else a new one.
 
-    A track lives from one sampled frame to the next: a frame without people ends all, and so does a cut of the camera. Ids
-    count from 0 in each video; new people of one frame get theirs by falling pose score, then by detection number, so ids
+    Without memory a track lives from one sampled frame to the next, and a frame without people ends all. With memory those whom
+    the frame before leaves unmatched are matched, by the same measure, with the people lost before that. The frame before comes
+    first: what it gives is what the paper gives, and a lost person, or a second pose of somebody which was given an id of its
+    own, takes nobody out of a track that goes on. A cut of the camera ends all tracks and all memory.
+
+    Ids count from 0 in each video; new people of one frame get theirs by falling pose score, then by detection number, so ids
     depend on no order of rows. Tracking a video in chunks, each with the state that the one before returned, gives the ids
     of tracking it whole.
 
@@ -95,13 +138,14 @@ def track(
         frames: (T,) int64, the numbers of all sampled frames of this chunk, rising, those without people included.
         state: what `track` returned for the chunk before, or `TrackerState.start` for a video's first.
         measure: similarity of two people, see `pose_similarity`.
-        iou_gate: people whose boxes overlap less are never matched.
+        iou_gate: people of adjacent frames whose boxes overlap less are never matched.
         is_cut: (T,) bool, beside `frames`: a shot begins here, and nobody is matched with the frame before; None for no cuts.
         sigmas: (K,) float32, of the poses' skeleton, for `oks`.
         feature: for a learned measure, float32 row for row beside poses: for `tkm` (P, K, D), F at the cells of the poses'
             keypoints, for `tbm` (P, 1, D), the bodies' vectors. None for the others.
         classifiers: for a learned measure, the trained ones.
         by_confidence: for `tkm`, weigh keypoints by their scores, see `pose_similarity`.
+        memory: how lost people are remembered; None, as in the paper, for not at all.
     Returns: (P,) int64 track ids, row for row beside poses, and the state for the next chunk.
     Raises: ValueError where frames do not rise beyond the last one seen, a pose belongs to none of them, is_cut differs
         from them in shape, or a learned measure has no features or no classifiers.
@@ -121,24 +165,59 @@ def track(
     # The one order that everything below follows, whatever the order of the rows.
     order = np.lexsort((poses.detection, -poses.pose_score, poses.frame))
     start, stop = np.searchsorted(poses.frame[order], frames), np.searchsorted(poses.frame[order], frames, side="right")
+
+    def similarity(now: PoseSet, feature_now: Float | None, before: TrackerState, gate: float) -> Float:
+        return pose_similarity(
+            measure, now, before.poses, gate, sigmas,
+            later_feature=feature_now, earlier_feature=before.feature, classifiers=classifiers, by_confidence=by_confidence,
+        )  # fmt: skip
+
+    memory = memory or Memory()
     track_id = np.full(len(poses), -1, np.int64)
-    before, ids_before, next_track_id = state.poses, state.track_id, state.next_track_id
-    feature_before = state.feature
-    for first, last, cut in zip(start.tolist(), stop.tolist(), cuts.tolist(), strict=True):
+    for frame, first, last, cut in zip(frames.tolist(), start.tolist(), stop.tolist(), cuts.tolist(), strict=True):
         rows = order[first:last]
         now, feature_now = poses.take(rows), None if feature is None else feature[rows]
+        if cut:
+            state = state.take(np.empty(0, np.int64))
         ids = np.full(len(rows), -1, np.int64)
-        if len(rows) and len(before) and not cut:
-            similarity = pose_similarity(
-                measure, now, before, iou_gate, sigmas,
-                later_feature=feature_now, earlier_feature=feature_before, classifiers=classifiers, by_confidence=by_confidence,
-            )  # fmt: skip
-            matched, matched_before = match(similarity)
-            ids[matched] = ids_before[matched_before]
-        new = ids < 0
-        ids[new] = next_track_id + np.arange(new.sum())
-        next_track_id += int(new.sum())
+        before = np.flatnonzero(state.missed == 0)
+        if len(rows) and len(before):
+            matched, matched_before = match(similarity(now, feature_now, state.take(before), iou_gate))
+            ids[matched] = state.track_id[before[matched_before]]
+        new, lost = np.flatnonzero(ids < 0), np.flatnonzero(state.missed > 0)
+        if len(new) and len(lost):
+            feature_new = None if feature_now is None else feature_now[new]
+            similar = similarity(now.take(new), feature_new, state.take(lost), 0.0)
+            matched, matched_lost = match(_recognised(similar, measure, feature_new, memory))
+            ids[new[matched]] = state.track_id[lost[matched_lost]]
+        new = np.flatnonzero(ids < 0)
+        ids[new] = state.next_track_id + np.arange(len(new))
         track_id[rows] = ids
-        before, feature_before, ids_before = now, feature_now, ids
-    last_frame = int(frames[-1]) if len(frames) else state.last_frame
-    return track_id, TrackerState(before, ids_before, next_track_id, last_frame, feature_before)
+        state = _after(state, frame, now, ids, feature_now, memory.frames)
+    return track_id, state
+
+
+def _recognised(similarity: Float, measure: Measure, feature: Float | None, memory: Memory) -> Float:
+    """(P, Q) similarities in [0, 1] of people with remembered ones, 0 below what memory asks for."""
+    keypoints = feature.shape[1] if measure == "tkm" and feature is not None else 1  # Eq. 5 is a sum over them
+    likeness = similarity / np.float32(keypoints)
+    recognised: Float = np.where(likeness >= memory.similarity, likeness, np.float32(0))
+    return recognised
+
+
+def _after(
+    state: TrackerState, frame: int, now: PoseSet, ids: Int, feature: Float | None, memory_frames: int
+) -> TrackerState:
+    """The state after a frame with these people: they come first, then who is still remembered, and who is not is forgotten."""
+    is_kept = ~np.isin(state.track_id, ids) & (state.missed < memory_frames)
+    lost = state.take(np.flatnonzero(is_kept)[:REMEMBERED])
+    if feature is not None and lost.feature is not None:
+        feature = np.concatenate([feature, lost.feature])
+    return TrackerState(
+        poses=joined(now, lost.poses),
+        track_id=np.concatenate([ids, lost.track_id]),
+        missed=np.concatenate([np.zeros(len(ids), np.int64), lost.missed + 1]),
+        next_track_id=max(state.next_track_id, int(ids.max(initial=-1)) + 1),
+        last_frame=frame,
+        feature=feature,
+    )

@@ -33,6 +33,11 @@ def _take(rows: Rows, index: NDArray[np.generic]) -> Rows:
     return type(rows)(**{name: value[index] if isinstance(value, np.ndarray) else value for name, value in values.items()})
 
 
+def joined(a: Rows, b: Rows) -> Rows:
+    """The rows of a, then those of b."""
+    return type(a)(**{f.name: np.concatenate([getattr(a, f.name), getattr(b, f.name)]) for f in fields(a)})
+
+
 @dataclass(frozen=True)
 class DetectionSet:
     """Person boxes of one or more frames, one row a detection.

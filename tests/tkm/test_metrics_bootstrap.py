@@ -7,7 +7,9 @@ from tests.tkm.metrics_builders import random_video
 from tkm.metrics.bootstrap import paired_bootstrap
 from tkm.metrics.scores import pool, score_video
 
-METRICS = {"average_precision": "ap_after_threshold", "mota": "mota", "hota": "hota", "idf1": "idf1"}
+METRICS = {
+    "average_precision": "ap_after_threshold", "mota": "mota", "hota": "hota", "idf1": "idf1", "id_switches": "id_switches",
+}  # fmt: skip
 
 
 def without_ties(prediction, seed):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.builders import crowd, standing
+from tests.heads import recognisers
 from tests.tkm.plain_formulas import pose_matching
 from tkm.networks.matching import Classifiers
 from tkm.similarity import pose_similarity
@@ -185,20 +186,6 @@ def test_a_state_with_ids_it_has_not_given_is_refused():
         dataclasses.replace(state, next_track_id=0)
     with pytest.raises(ValueError, match="track_id"):
         dataclasses.replace(state, track_id=np.empty(0, np.int64))
-
-
-def recognisers(keypoints: int, people: int) -> Classifiers:
-    """Classifiers that say "the same" of two features where, and only where, both are the unit vector of one person."""
-    classifiers = Classifiers(keypoints, people, hidden=people)
-    unit = torch.eye(people).expand(keypoints, people, people)
-    with torch.no_grad():
-        classifiers.first.weight.copy_(torch.cat([unit, unit], dim=2))
-        classifiers.first.bias.fill_(-1)
-        classifiers.second.weight.copy_(unit)
-        classifiers.second.bias.zero_()
-        classifiers.third.weight.copy_(torch.tensor([[0.0], [20.0]]).expand(keypoints, 2, people))
-        classifiers.third.bias.copy_(torch.tensor([0.0, -10.0]).expand(keypoints, 2))
-    return classifiers
 
 
 @pytest.mark.parametrize(("measure", "keypoints"), [("tkm", 17), ("tbm", 1)])

@@ -5,7 +5,7 @@ Shape legend: T frames, P people in frames, K keypoints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,10 @@ class People:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def take(self, rows: Bool | Int) -> People:
+        """The people of some rows, a mask or numbers."""
+        return People(*(getattr(self, field.name)[rows] for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class Sequence:
@@ -104,3 +108,8 @@ class Sequence:
 
     def __len__(self) -> int:
         return len(self.frame_names)
+
+    def in_frames(self, is_wanted: Bool) -> Sequence:
+        """The sequence as if only the frames of a mask (T,) had been labeled: it tells nothing of people in others."""
+        people = self.people.take(is_wanted[self.people.frame])
+        return replace(self, is_labeled=self.is_labeled & is_wanted, people=people)

@@ -26,7 +26,7 @@ _BLOCK = 2**16  # weights of points worked on at a time, few enough for a proces
 
 @dataclass(frozen=True)
 class Difference:
-    """A score of the one prediction less that of the other, in percent points, with its 95 % interval; NaN if undefined."""
+    """A score of the one prediction less that of the other, with its 95 % interval; NaN if undefined."""
 
     difference: float
     low: float
@@ -35,12 +35,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Differences:
-    """Differences in the column "Total with truth"; AP is that after the threshold."""
+    """Differences in the column "Total with truth", percent points, of ID switches their number; AP is after the threshold."""
 
     average_precision: Difference
     mota: Difference
     hota: Difference
     idf1: Difference
+    id_switches: Difference
 
 
 def paired_bootstrap(a: Sequence[VideoScores], b: Sequence[VideoScores], resamples: int = 2000, seed: int = 0) -> Differences:
@@ -72,17 +73,18 @@ def _interval(difference: Double) -> Difference:
     return Difference(float(difference[0]), float(low), float(high))
 
 
-def _totals(videos: Sequence[VideoScores], weights: Int) -> tuple[Double, Double, Double, Double]:
-    """"Total with truth" (R,) of AP, MOTA, HOTA and IDF1 where each video counts as often as weights (R, V) say."""
+def _totals(videos: Sequence[VideoScores], weights: Int) -> tuple[Double, Double, Double, Double, Double]:
+    """"Total with truth" (R,) of AP, MOTA, HOTA, IDF1 and ID switches where each video counts as often as weights (R, V) say."""
     true_points = weights @ np.stack([video.points.true_points for video in videos])
     has_truth = true_points > 0
     tracking = mota(*_weighted([video.tracking for video in videos], weights)).mota
     of_thresholds = hota(*_weighted([video.hota for video in videos], weights)).hota.mean(axis=-1)
     identities = idf1(*_weighted([video.identities for video in videos], weights))
+    switches = (weights @ np.stack([video.tracking.switches for video in videos])).sum(axis=1, where=has_truth, dtype=np.float64)
     undefined = np.nan if not all(video.is_tracked for video in videos) else 0.0
     return (
         _total(_average_precision(videos, weights, true_points), has_truth), _total(tracking, has_truth) + undefined,
-        _total(of_thresholds, has_truth) + undefined, _total(identities, has_truth) + undefined,
+        _total(of_thresholds, has_truth) + undefined, _total(identities, has_truth) + undefined, switches + undefined,
     )  # fmt: skip
 
 
