@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from tasks.stage import Params
 from tkm import weights
 from tkm.networks.heads import HeadFacts, HeadKind, check_fits, load_head, read_facts
+from tkm.refinement import Divisor
 from tkm.skeleton import skeleton_of
 from tkm.weights import WeightsError
 
@@ -124,7 +125,8 @@ def check_weights(params: _ByStage, locate: Callable[[str], Path], given: Mappin
     """See that all weights files of these parameters fit what they are used for, before anything is computed with them.
 
     Heads must be of the pose network, its very weights and its skeleton; a refinement head of single frames goes with
-    --paths-tau 0, one of windows with more. The files of `given` (role -> address) are loaded whole, and networks built of them.
+    --paths-tau 0, one of windows with more and with the --refine-divisor of its training. The files of `given` (role -> address)
+    are loaded whole, and networks built of them.
 
     Args: locate, the file on this machine of a digest.
     Raises: WeightsError, which names option and file.
@@ -163,11 +165,22 @@ def _check_head(params: _ByStage, kind: HeadKind, facts: HeadFacts, where: str) 
     pose_sha256 = str(_param(params, "estimate", "weights") or weights.digest(network))
     skeleton = str(_param(params, "estimate", "skeleton"))
     check_fits(facts, where=where, kind=kind, network=network, pose_sha256=pose_sha256, skeleton=skeleton)
-    tau = _param(params, "paths", "tau")
-    if kind == "refinement" and (facts.tau == 0) != (tau == 0):
+    if kind == "refinement":
+        _check_scale(facts, int(_param(params, "paths", "tau")), _param(params, "refine", "divisor"), where)
+
+
+def _check_scale(facts: HeadFacts, tau: int, divisor: Divisor, where: str) -> None:
+    """Raise WeightsError where a refinement head learned responses of another scale than Eq. 6 has under these parameters."""
+    if (facts.tau == 0) != (tau == 0):
         trained = f"over windows of {facts.tau} frames on each side" if facts.tau else "on single frames"
-        remedy = f"give --paths-tau {facts.tau}, or a head that was trained the other way"
-        raise WeightsError(f"{where} was trained {trained}, and --paths-tau is {tau}: it would answer at another scale; {remedy}")
+        setting, used, wanted = "--paths-tau", str(tau), str(facts.tau)
+    elif tau and facts.divisor != divisor:
+        trained = "with sums divided by " + ("the window's length" if facts.divisor == "window" else "1 + the sum of W")
+        setting, used, wanted = "--refine-divisor", divisor, facts.divisor
+    else:
+        return
+    remedy = f"give {setting} {wanted}, or a head that was trained the other way"
+    raise WeightsError(f"{where} was trained {trained}, and {setting} is {used}: it would answer at another scale; {remedy}")
 
 
 def _uses(params: _ByStage) -> dict[Role, set[tuple[str, str]]]:
