@@ -33,7 +33,6 @@ from tkm.types import DetectionSet, Float
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
     from torch import Tensor
 
     from tkm.datasets.sequence import Sequence

@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from storage.sources import InputError
-from tasks.head_trainees import (
-    MatchingTrainParams,
-    PairTrainee,
-    Reader,
-    RefinementTrainee,
-    RefinementTrainParams,
-)
+from tasks.head_params import MatchingTrainParams, RefinementTrainParams
+from tasks.head_reader import Reader
+from tasks.pair_trainee import PairTrainee
+from tasks.refinement_trainee import RefinementTrainee
 from tasks.samples import SampleSet
 from tasks.training import Order, TrainParams
 from tkm.networks.heads import HeadFacts, HeadKind, build, check_fits, head_bytes, load_head

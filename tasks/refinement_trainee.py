@@ -1,223 +1,37 @@
-"""Stage 2 of the paper's training: the heads, on samples of a frozen network (tasks.samples).
+"""Stage 2 of the paper's training: refinement heads, on the places of keypoints in windows of a frozen network's samples.
 
-Shape legend: P people of a part of a video, K keypoints, S places a keypoint, M pairs, J = 2 tau counterparts, n inputs of a place.
+Shape legend: P people of a part of a video, R of them to refine, K keypoints, S places a keypoint, J = 2 tau counterparts, D and n
+channels of maps and inputs of a place.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
-from tasks.samples import SampleSet
-from tasks.training import TrainParams
+from tasks.head_params import RefinementTrainParams
+from tasks.head_reader import Reader
+from tasks.pair_trainee import VALIDATION_SEED
 from tkm.heatmaps import gather_vectors
-from tkm.networks import runtime
-from tkm.networks.heads import REDUCED_NETWORKS
 from tkm.networks.reduced import MATCHING_INPUTS
 from tkm.refinement import Divisor, refined_response, support
-from tkm.training.pairs import Pairs, draw_pairs, draw_people
-from tkm.training.samples import HIT_CELLS, OWN, Samples, distances_cells, identities
-from tkm.training.schedule import STAGE_TWO, Schedule, sample_order
+from tkm.training.samples import HIT_CELLS, OWN, Samples, distances_cells
+from tkm.training.schedule import sample_order
 from tkm.training.windows import true_counterparts
+from tkm.types import Int
 
 if TYPE_CHECKING:
-    from tkm.networks.matching import Body, Matching
+    from tkm.networks.matching import Matching
     from tkm.networks.refinement import Refinement
-    from tkm.types import Int
 
-# What measured best for the reduced heads, whose inputs are kept and which therefore see them often.
-REDUCED = Schedule("adam", lr=2e-3, epochs=24, milestones=(16, 21), weight_decay=1e-4)
 _MOST_PEOPLE = 96  # of a step's part of a video
-_VALIDATION_SEED = 1
 _VISIBILITIES = {2: "seen_right", 1: "hidden_right"}
 _AT_ONCE = 8  # people whose W is computed in one go: 3,000 pairs each
-
-
-class HeadTrainParams(TrainParams):
-    """Parameters that the training of every head has."""
-
-    reduced: bool = Field(True, description="whether the heads are the embedded network's", json_schema_extra={"option": None})
-    tau: int = Field(5, ge=0, le=64, description="sampled frames on each side of the window; 0 trains refinement on single frames")
-    batch_size: int = Field(2, ge=1, description="videos a step, of all processes together")
-    val_share: float = Field(0.1, ge=0, lt=1, description="share of the videos that is held out to validate on")
-
-    @property
-    def schedule(self) -> Schedule:
-        """The paper's second stage, or that of the reduced heads, with what is asked for changed."""
-        return (REDUCED if self.reduced else STAGE_TWO).changed(epochs=self.epochs, lr=self.lr)
-
-
-class MatchingTrainParams(HeadTrainParams):
-    """Parameters of the training of a matching or a body head."""
-
-    tau: int = Field(5, ge=1, le=64, description="sampled frames on each side of the window that the head is for")
-    most_frames: int = Field(48, ge=1, description="longest gap of a pair, in sampled frames")
-    positives: int = Field(500, ge=1, description="positive pairs of a video and step; negative ones are four times as many")
-
-
-class RefinementTrainParams(HeadTrainParams):
-    """Parameters of the training of a refinement head."""
-
-    divisor: Literal["window", "weights"] = Field("window", description="what Eq. 6 divides by: 2 tau + 1, or 1 + the sum of W")
-    hidden_weight: float = Field(1.0, ge=0, description="weight of keypoints that are hidden in Eq. 2; the paper has 0")
-    sigma: float = Field(3.0, gt=0, description="width of the Gaussians of Eq. 2, in cells of the heatmap")
-
-
-class Reader:
-    """Samples by number, the last ones that were read kept in half of this machine's memory."""
-
-    def __init__(self, sets: Sequence[SampleSet]) -> None:
-        self.sets = sets
-        self._kept: OrderedDict[int, Samples] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self.sets)
-
-    def read(self, number: int) -> Samples:
-        """The samples of a video."""
-        if number not in self._kept:
-            self._kept[number] = self.sets[number].read()
-            while sum(one.inputs.nbytes + one.body.nbytes for one in self._kept.values()) > runtime.memory_bytes() // 2:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(number)
-        return self._kept[number]
-
-    @property
-    def is_reduced(self) -> bool:
-        """Whether the samples are inputs of reduced heads, and not maps of a backbone."""
-        return self.sets[0].network in REDUCED_NETWORKS
-
-    @property
-    def columns(self) -> int:
-        """Of the heatmaps."""
-        return self.sets[0].columns
-
-
-class PairBatch(NamedTuple):
-    """M pairs: what the module looks at, and the pairs.
-
-    inputs      of a reduced head (2, M, n), later then earlier; of the paper's the maps (P, D, h, w), of which row (2, M) and cell
-                (2, M) tell the places
-    row, cell   see there; of a body head the cell is not looked at
-    keypoint    (M,) int64
-    is_same     (M,) int64
-    """
-
-    inputs: Tensor
-    row: Tensor
-    cell: Tensor
-    keypoint: Tensor
-    is_same: Tensor
-
-
-class PairNetwork(nn.Module):
-    """A matching or body head as training calls it: pairs to logits."""
-
-    def __init__(self, head: Matching | Body, *, is_reduced: bool, is_body: bool) -> None:
-        super().__init__()
-        self.head, self.is_reduced, self.is_body = head, is_reduced, is_body
-
-    def forward(self, batches: list[PairBatch]) -> Tensor:
-        """(M, 2), the pairs of all batches one after the other."""
-        later, earlier = zip(*(self._features(batch) for batch in batches), strict=True)
-        keypoint = torch.cat([batch.keypoint for batch in batches])
-        return self.head.classifiers.logits_of(torch.cat(later).float(), torch.cat(earlier).float(), keypoint).float()
-
-    def _features(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """F of both sides of a batch's pairs, (M, D) each."""
-        module: Any = self.head.module
-        if self.is_reduced:
-            F = module(batch.inputs)
-            later, earlier = F.mean(dim=2) if self.is_body else F
-        elif self.is_body:
-            later, earlier = module.body((batch.inputs,))[batch.row]
-        else:
-            F = module((batch.inputs,))
-            later, earlier = F.flatten(2).mT[batch.row, batch.cell]
-        return later, earlier
-
-
-class PairTrainee:
-    """A matching or a body head that learns whether two locations, or two bodies, are of one person (tasks.fit.Trainee).
-
-    Cross-entropy on 4 negative pairs for each positive one. Validation gives it over pairs that are the same each time, and the
-    share of these that is told rightly, of positive and of negative ones.
-    """
-
-    def __init__(self, head: Matching | Body, train: Reader, val: Reader, params: MatchingTrainParams, kind: str) -> None:
-        self.is_body = kind == "body"
-        self.model: nn.Module = PairNetwork(head, is_reduced=train.is_reduced, is_body=self.is_body)
-        self.train, self.val, self.params = train, val, params
-
-    def batches(self, epoch: int, rank: int, world: int, first: int) -> Iterator[list[PairBatch]]:
-        """Pairs drawn from (seed, epoch, video)."""
-        params = self.params
-        order = sample_order(len(self.train), params.batch_size, seed=params.seed, epoch=epoch, rank=rank, world=world)
-        for step in order[first:].tolist():
-            drawn = [self._pairs(self.train, video, np.random.default_rng([params.seed, epoch, video])) for video in step]
-            yield drawn
-
-    def losses(self, model: nn.Module, batch: list[PairBatch]) -> Mapping[str, Tensor]:
-        """Cross-entropy as `loss`."""
-        is_same = torch.cat([one.is_same for one in batch])
-        return {"loss": functional.cross_entropy(model(batch), is_same, reduction="sum") / max(len(is_same), 1)}
-
-    def validate(self, model: nn.Module) -> Mapping[str, float]:
-        """`loss`, and shares of positive and of negative pairs told rightly, on videos that are held out."""
-        losses, right, same = [], [], []
-        device = next(model.parameters()).device
-        for video in range(len(self.val)):
-            batch = self._pairs(self.val, video, np.random.default_rng([_VALIDATION_SEED, video]))
-            batch = PairBatch(*(tensor.to(device) for tensor in batch))
-            logits = model([batch])
-            losses.append(functional.cross_entropy(logits, batch.is_same, reduction="none").cpu())
-            right.append((logits.argmax(dim=1) == batch.is_same).cpu())
-            same.append(batch.is_same.cpu() == 1)
-        if not sum(map(len, losses)):
-            return {}
-        told, positive = torch.cat(right).float(), torch.cat(same)
-        return {
-            "loss": float(torch.cat(losses).mean()),
-            "positive_right": float(told[positive].mean()),
-            "negative_right": float(told[~positive].mean()),
-        }
-
-    def _pairs(self, reader: Reader, video: int, rng: np.random.Generator) -> PairBatch:
-        samples, params = reader.read(video), self.params
-        if self.is_body:
-            pairs = draw_people(samples.frame, samples.track_id, params.positives // 4 + 1, params.most_frames, rng)
-        else:
-            identity = identities(samples, reader.columns)
-            pairs = draw_pairs(samples.frame, samples.track_id, identity, params.positives, params.most_frames, rng)
-        return self._batch(samples, pairs)
-
-    def _batch(self, samples: Samples, pairs: Pairs) -> PairBatch:
-        row = np.stack([pairs.later, pairs.earlier])
-        place = np.stack([pairs.later_place, pairs.earlier_place])
-        keypoint = np.zeros_like(pairs.keypoint) if self.is_body else pairs.keypoint
-        if not self.train.is_reduced:
-            row, rows = _renumbered(row)
-            inputs = samples.inputs[rows]
-            cell = samples.cell[rows[row], pairs.keypoint, place]
-        else:
-            inputs = samples.body[row] if self.is_body else samples.inputs[row, pairs.keypoint, place, :MATCHING_INPUTS]
-            cell = np.zeros_like(row)
-        arrays = (inputs.astype(np.float32), row, cell, keypoint, pairs.is_same.astype(np.int64))
-        return PairBatch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
-
-
-def _renumbered(row: Int) -> tuple[Int, Int]:
-    """Rows as numbers among those that there are, and these."""
-    rows, numbers = np.unique(row, return_inverse=True)
-    return numbers.reshape(row.shape), rows
 
 
 class Window(NamedTuple):
@@ -295,7 +109,7 @@ class RefinementTrainee:
         is_right: dict[int, list[NDArray[np.bool_]]] = {visibility: [] for visibility in _VISIBILITIES}
         device = next(model.parameters()).device
         for video in range(len(self.val)):
-            samples, rows = self._part(self.val, video, np.random.default_rng([_VALIDATION_SEED, video]))
+            samples, rows = self._part(self.val, video, np.random.default_rng([VALIDATION_SEED, video]))
             window = Window(*(tensor.to(device) for tensor in self._window(self.val, video, samples, rows)))
             if not len(window.own):
                 continue
