@@ -16,7 +16,7 @@ from tasks.pair_trainee import PairTrainee
 from tasks.refinement_trainee import RefinementTrainee
 from tasks.samples import SampleSet
 from tasks.training import Order, TrainParams
-from tkm.networks.heads import HeadFacts, HeadKind, build, check_fits, head_bytes, load_head
+from tkm.networks.heads import REDUCED_NETWORKS, HeadFacts, HeadKind, build, check_fits, head_bytes, load_head
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,7 +78,12 @@ def _new(facts: HeadFacts, seed: int) -> nn.Module:
     import torch
 
     torch.manual_seed(seed)
-    return build(facts)
+    head: Any = build(facts)
+    if facts.kind == "refinement" and facts.network in REDUCED_NETWORKS:
+        from tkm.networks.reduced import start_response
+
+        start_response(head.response)
+    return cast("nn.Module", head)
 
 
 def _order(

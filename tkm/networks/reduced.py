@@ -108,7 +108,7 @@ class ReducedMatchingModule(CellNetwork):
 class ReducedRefinementModule(nn.Module):
     """MoveNet's features to H, cell by cell: a hidden layer's answer, and beside it the keypoint head's own responses.
 
-    With these in H the 1x1 convolution after it begins with what the keypoint head knows, and learns what to change of it.
+    The responses stand there as 0 for LEAST_RESPONSE to 1 for a response of 1, by their logarithms.
     """
 
     def __init__(self, channels: int = 64) -> None:
@@ -117,10 +117,23 @@ class ReducedRefinementModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """H (..., C) of `refinement_inputs` (..., n), with C = channels + RESPONSES."""
-        responses = x[..., -RESPONSES - 2 : -2].float()
-        return torch.cat([torch.relu(self.network(x)), responses / -_LOG_LEAST_RESPONSE], dim=-1)
+        logs = x[..., -RESPONSES - 2 : -2].float()
+        return torch.cat([torch.relu(self.network(x)), 1 - logs / _LOG_LEAST_RESPONSE], dim=-1)
 
     def at(self, features: tuple[Tensor, ...], responses: tuple[Tensor, ...], cell: Tensor) -> Tensor:
         """H (N, K, S, C) in cells (N, K, S) int64; what stands where the cell is -1 means nothing."""
         H: Tensor = self(refinement_inputs(features, responses, cell))
         return H
+
+
+def start_response(response: nn.Conv2d) -> None:
+    """Let a reduced refinement head begin with what the keypoint head knows: each keypoint's own weighted response, unchanged.
+
+    Training then learns what to change of it, and not a ranking of places from nothing.
+    """
+    K = RESPONSES // 2
+    with torch.no_grad():
+        response.weight.zero_()
+        response.weight[:, -K:, 0, 0] = torch.eye(K)
+        assert response.bias is not None
+        response.bias.zero_()
