@@ -9,8 +9,10 @@ from pydantic import Field
 from tasks.training import TrainParams
 from tkm.training.schedule import STAGE_TWO, Schedule
 
-# What measured best for the reduced heads, whose inputs are kept and which therefore can see them often.
-REDUCED = Schedule("adam", lr=2e-3, epochs=24, milestones=(16, 21), weight_decay=1e-4)
+# For the reduced heads, whose inputs are kept, and which therefore can be shown them often. Weight decay and few epochs, because the
+# rendered people are some hundreds.
+REDUCED_PAIRS = Schedule("adam", lr=2e-3, epochs=12, milestones=(8, 11), weight_decay=1e-4)
+REDUCED_WINDOWS = Schedule("adam", lr=1e-3, epochs=10, milestones=(7, 9), weight_decay=1e-4)
 Chosen = TypeVar("Chosen", bound="HeadTrainParams")
 
 
@@ -22,11 +24,6 @@ class HeadTrainParams(TrainParams):
     batch_size: int = Field(2, ge=1, description="videos a step, of all processes together")
     val_share: float = Field(0.1, ge=0, lt=1, description="share of the videos that is held out to validate on")
 
-    @property
-    def schedule(self) -> Schedule:
-        """The paper's second stage, or that of the reduced heads, with what is asked for changed."""
-        return (REDUCED if self.reduced else STAGE_TWO).changed(epochs=self.epochs, lr=self.lr)
-
 
 class MatchingTrainParams(HeadTrainParams):
     """Parameters of the training of a matching or a body head."""
@@ -34,6 +31,11 @@ class MatchingTrainParams(HeadTrainParams):
     tau: int = Field(5, ge=1, le=64, description="sampled frames on each side of the window that the head is for")
     most_frames: int = Field(48, ge=1, description="longest gap of a pair, in sampled frames")
     positives: int = Field(500, ge=1, description="positive pairs of a video and step; negative ones are four times as many")
+
+    @property
+    def schedule(self) -> Schedule:
+        """The paper's second stage, or that of the reduced heads, with what is asked for changed."""
+        return (REDUCED_PAIRS if self.reduced else STAGE_TWO).changed(epochs=self.epochs, lr=self.lr)
 
 
 class RefinementTrainParams(HeadTrainParams):
@@ -43,12 +45,17 @@ class RefinementTrainParams(HeadTrainParams):
     hidden_weight: float = Field(1.0, ge=0, description="weight of keypoints that are hidden in Eq. 2; the paper has 0")
     sigma: float = Field(3.0, gt=0, description="width of the Gaussians of Eq. 2, in cells of the heatmap")
 
+    @property
+    def schedule(self) -> Schedule:
+        """The paper's second stage, or that of the reduced heads, with what is asked for changed."""
+        return (REDUCED_WINDOWS if self.reduced else STAGE_TWO).changed(epochs=self.epochs, lr=self.lr)
+
 
 class TemporalTrainParams(RefinementTrainParams):
     """Parameters of the training of a matching head and of a refinement head under it."""
 
-    most_frames: int = MatchingTrainParams.model_fields["most_frames"]  # type: ignore[assignment] - the field itself
-    positives: int = MatchingTrainParams.model_fields["positives"]  # type: ignore[assignment]
+    most_frames: int = Field(48, ge=1, description="longest gap of a pair, in sampled frames")
+    positives: int = Field(500, ge=1, description="positive pairs of a video and step; negative ones are four times as many")
 
     def only(self, kind: type[Chosen]) -> Chosen:
         """Those of one of the two."""

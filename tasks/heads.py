@@ -85,8 +85,9 @@ def _embedded(params: _ByStage) -> dict[Role, str]:
     own = params["estimate"].model_dump()
     if (own["network"], own["weights"]) != (_EMBEDDED["pose"], None):
         return {}
-    names = {"matching": "matching", "body": "body", "refinement": "refinement" if _param(params, "paths", "tau") else "self-refinement"}
-    return {role: weights.digest(name) for role, name in names.items()}  # type: ignore[misc] - names are roles
+    refinement = "refinement" if _param(params, "paths", "tau") else "self-refinement"
+    names: dict[Role, str] = {"matching": "matching", "body": "body", "refinement": refinement}
+    return {role: weights.digest(name) for role, name in names.items()}
 
 
 def _without_heads(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Params]:

@@ -147,7 +147,7 @@ class RefinementTrainee:
         params, tau = self.params, self.params.tau
         whole = true_counterparts(samples.frame, samples.track_id, tau)[rows]
         is_cut = ((whole >= 0) & ~np.isin(whole, rows)).any(axis=1)
-        own = np.flatnonzero((samples.track_id[rows] >= 0) & ~is_cut)
+        own = np.flatnonzero((samples.track_id[rows] >= 0) & ~is_cut & _has_window(samples, tau)[rows])
         context = np.where(whole[own] >= 0, np.searchsorted(rows, whole[own]), -1)
         cell = samples.cell[rows][:, :, OWN:]
         distance = distances_cells(samples, reader.columns)[rows[own]][:, :, OWN:]
@@ -197,3 +197,12 @@ class RefinementTrainee:
             return F
         maps = torch.from_numpy(samples.inputs[rows]).float()
         return self.matching.at((maps,), torch.from_numpy(samples.cell[rows][:, :, OWN:]))
+
+
+def _has_window(samples: Samples, tau: int) -> NDArray[np.bool_]:
+    """(P,) whether the frames of a person's window are there: responses of Eq. 6 fall with what is missing, and in videos, which
+    are longer than what is trained on, few windows lack any. All people where no window is whole.
+    """  # fmt: skip
+    last = samples.frame.max(initial=0)
+    is_whole = (samples.frame >= tau) & (samples.frame <= last - tau)
+    return is_whole if is_whole.any() else np.ones(len(samples), np.bool_)
