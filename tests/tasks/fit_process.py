@@ -46,7 +46,7 @@ class Regression:
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         assert not model.training
-        return {"mse": float((model(self.x) - self.y).square().mean())}
+        return {"mse": float((model(self.x) - self.y).square().mean().detach())}
 
 
 def training(root: str, what: str = "sum") -> Training:

@@ -63,9 +63,10 @@ def test_a_training_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> N
     process = subprocess.Popen(command, cwd=ROOT, env=environment())
     # Within the second epoch, after a checkpoint that stands in the middle of it.
     middle = tmp_path / "killed" / training(str(tmp_path / "killed")).folder / "checkpoints" / f"0001-{CHECKPOINT_STEPS:08d}.json"
-    end = time.monotonic() + 240
+    end = time.monotonic() + 500
     while not middle.exists() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
+    assert middle.exists(), "the training has not come so far"
     assert process.poll() is None, "the training ended before it could be killed"
     process.kill()
     process.wait()
