@@ -72,8 +72,8 @@ def clip(store: Store, folder: Path, found: PoseSet, every: int = 1) -> Clip:
     true = found.take(found.detection < 2)
     xy_px, _ = convert(true.xy_px.astype(np.float64), true.score.astype(np.float64), COCO_17, POSETRACK_15)
     rows = [(int(t), int(n), xy, np.ones(len(xy))) for t, n, xy in zip(true.frame, true.detection, xy_px, strict=True)]
-    path = folder / "walk.json"
-    path.write_text(json.dumps(posetrack18.write(video(rows, FRAMES, name="walk"))))
+    path = folder / "000001_bonn_test.json"
+    path.write_text(json.dumps(posetrack18.write(video(rows, FRAMES, name="000001_bonn_test"))))
     (truth,) = import_truth(store, str(path))  # type: ignore[misc]
     return Clip(plan, None, truth)
 
