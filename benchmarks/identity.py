@@ -84,8 +84,10 @@ def by_histogram(people: People, later: Int, earlier: Int) -> Float:
 
 def by_cosine(people: People, later: Int, earlier: Int) -> Float:
     """Mean over keypoints of the raw features' cosine, in [0, 1]."""
-    unit = people.raw / np.maximum(np.linalg.norm(people.raw, axis=-1, keepdims=True), 1e-6)
-    cosine: Float = np.einsum("pkd,qkd->pq", unit[later], unit[earlier]) / unit.shape[1]
+    of_later, of_earlier = (
+        raw / np.maximum(np.linalg.norm(raw, axis=-1, keepdims=True), 1e-6) for raw in (people.raw[later], people.raw[earlier])
+    )
+    cosine: Float = np.einsum("pkd,qkd->pq", of_later, of_earlier) / people.raw.shape[1]
     return np.maximum(1 + cosine, 0) / 2
 
 
