@@ -28,7 +28,7 @@ VERSION = 1
 
 def hold_out(sets: Sequence[SampleSet], share: float, seed: int) -> tuple[list[SampleSet], list[SampleSet]]:
     """Videos to train on, and to validate on: by lot, at least one to train on; without people none."""
-    peopled = [one for one in sets if one.people]
+    peopled = sorted((one for one in sets if one.people), key=lambda one: one.artifact.key)  # whatever order they came in
     if not peopled:
         raise InputError("the results hold nobody to train on")
     order = np.random.default_rng(seed).permutation(len(peopled))
