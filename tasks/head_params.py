@@ -18,7 +18,13 @@ class HeadTrainParams(TrainParams):
     """Parameters that the training of every head has."""
 
     reduced: bool = Field(True, description="whether the heads are the embedded network's", json_schema_extra={"option": None})
-    tau: int = Field(5, ge=0, le=64, description="sampled frames on each side of the window; 0 trains refinement on single frames")
+    epochs: int | None = Field(
+        None, ge=1, description=f"passes over the videos (default {STAGE_TWO.epochs}, the paper's; {REDUCED.epochs} for MoveNet)"
+    )
+    lr: float | None = Field(
+        None, gt=0, description=f"first learning rate (default {STAGE_TWO.lr:g}, the paper's; {REDUCED.lr:g} for MoveNet)"
+    )
+    tau: int = Field(5, ge=0, le=64, description="sampled frames on each side of the window; 0: refinement of single frames")
     batch_size: int = Field(2, ge=1, description="videos a step, of all processes together")
     val_share: float = Field(0.1, ge=0, lt=1, description="share of the videos that is held out to validate on")
 
@@ -28,12 +34,17 @@ class HeadTrainParams(TrainParams):
         return (REDUCED if self.reduced else STAGE_TWO).changed(epochs=self.epochs, lr=self.lr)
 
 
-class MatchingTrainParams(HeadTrainParams):
+class PairTrainParams(HeadTrainParams):
+    """Parameters of how pairs are drawn."""
+
+    most_frames: int = Field(48, ge=1, description="longest gap of a pair, in sampled frames")
+    positives: int = Field(500, ge=1, description="positive pairs of a video and step; negative ones are four times as many")
+
+
+class MatchingTrainParams(PairTrainParams):
     """Parameters of the training of a matching or a body head."""
 
     tau: int = Field(5, ge=1, le=64, description="sampled frames on each side of the window that the head is for")
-    most_frames: int = Field(48, ge=1, description="longest gap of a pair, in sampled frames")
-    positives: int = Field(500, ge=1, description="positive pairs of a video and step; negative ones are four times as many")
 
 
 class RefinementTrainParams(HeadTrainParams):
@@ -44,11 +55,8 @@ class RefinementTrainParams(HeadTrainParams):
     sigma: float = Field(3.0, gt=0, description="width of the Gaussians of Eq. 2, in cells of the heatmap")
 
 
-class TemporalTrainParams(RefinementTrainParams):
+class TemporalTrainParams(RefinementTrainParams, PairTrainParams):
     """Parameters of the training of a matching head and of a refinement head under it."""
-
-    most_frames: int = MatchingTrainParams.model_fields["most_frames"]  # type: ignore[assignment] - the field itself
-    positives: int = MatchingTrainParams.model_fields["positives"]  # type: ignore[assignment]
 
     def only(self, kind: type[Chosen]) -> Chosen:
         """Those of one of the two."""

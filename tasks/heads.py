@@ -33,7 +33,7 @@ _PLACES: dict[Role, tuple[_Place, ...]] = {
 }
 _STAGES: dict[Role, str] = {"pose": "estimate", "detector": "detect"}  # of the networks
 _EMBEDDED: dict[Role, str] = {"pose": "movenet-thunder", "detector": "nanodet"}  # the networks that need no file
-_HOW = "docs/networks.md says how to train one"
+_TRAINED_BY: dict[HeadKind, str] = {"matching": "temporal", "body": "body", "refinement": "temporal"}  # kinds of `tkm train`
 
 
 class HeadsError(ValueError):
@@ -61,7 +61,8 @@ def with_weights(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Par
     for kind in needed:
         if kind not in digests:
             raise HeadsError(
-                f"{_why(params, kind)} needs a trained {kind} head, and none is embedded: give one by {option(kind)} FILE; {_HOW}"
+                f"{_why(params, kind)} needs a trained {kind} head, and none is embedded: give one by {option(kind)} FILE; "
+                f"`tkm train {_TRAINED_BY[kind]}` makes one (docs/networks.md)"
             )
     for role in _STAGES:
         if used[role]:
