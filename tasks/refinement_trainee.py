@@ -1,7 +1,7 @@
 """Stage 2 of the paper's training: refinement heads, on the places of keypoints in windows of a frozen network's samples.
 
-Shape legend: P people of a part of a video, R of them to refine, K keypoints, S places a keypoint, J = 2 tau counterparts, D and n
-channels of maps and inputs of a place.
+Shape legend: P people of a part of a video, R of them to refine, K keypoints, S places a keypoint, J = 2 tau counterparts,
+D channels of maps, n inputs of a place.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ class WindowNetwork(nn.Module):
 class RefinementTrainee:
     """A refinement head that learns Eq. 2 on the places of each keypoint, under a matching head that stays as it is.
 
-    Counterparts are the same person's, by truth. Validation gives the loss, and of keypoints that are seen and hidden the share for
-    which the place of the highest response is right, within HIT_CELLS of the truth.
+    Counterparts are the same person's, by truth. The matching head answers on the CPU, whatever the device: once a person.
+    Validation gives the loss, and of keypoints that are seen and hidden the share for which the place of the highest response is
+    right, within HIT_CELLS of the truth.
     """
 
     def __init__(
@@ -186,7 +187,9 @@ class RefinementTrainee:
                     of_context = F[torch.from_numpy(context[some]).clamp(min=0)][:, :, :, 0]
                     W = support(self.matching.classifiers, F[torch.from_numpy(own[some])], of_context, is_before).half()
                     kept |= {int(rows[own[n]]): one for n, one in zip(some, W, strict=True)}
-        return torch.stack([kept[row] for row in rows[own].tolist()]) if len(own) else torch.zeros(0, context.shape[1], K, S).half()
+        if not len(own):
+            return torch.zeros(0, context.shape[1], K, S, dtype=torch.float16)
+        return torch.stack([kept[row] for row in rows[own].tolist()])
 
     def _features(self, reader: Reader, samples: Samples, rows: Int) -> Tensor:
         """F (P, K, S, D) at the pose's own places and the candidates'."""
