@@ -11,7 +11,7 @@ from tkm.training.schedule import STAGE_TWO, Schedule
 
 # For the reduced heads, whose inputs are kept, and which therefore can be shown them often. Weight decay, because the rendered
 # people that they are trained on are some hundreds.
-REDUCED_PAIRS = Schedule("adam", lr=2e-3, epochs=12, milestones=(8, 11), weight_decay=1e-4)
+REDUCED_PAIRS = Schedule("adam", lr=2e-3, epochs=30, milestones=(20, 27), weight_decay=1e-4)
 REDUCED_WINDOWS = Schedule("adam", lr=1e-3, epochs=10, milestones=(7, 9), weight_decay=1e-4)
 Chosen = TypeVar("Chosen", bound="HeadTrainParams")
 
