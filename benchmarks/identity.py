@@ -87,8 +87,9 @@ def by_cosine(people: People, later: Int, earlier: Int) -> Float:
     of_later, of_earlier = (
         raw / np.maximum(np.linalg.norm(raw, axis=-1, keepdims=True), 1e-6) for raw in (people.raw[later], people.raw[earlier])
     )
-    cosine: Float = np.einsum("pkd,qkd->pq", of_later, of_earlier) / people.raw.shape[1]
-    return (np.maximum(1 + cosine, 0) / 2).astype(np.float32)
+    cosine = np.einsum("pkd,qkd->pq", of_later, of_earlier) / people.raw.shape[1]
+    similarity: Float = np.maximum(1 + cosine, np.float32(0)) / np.float32(2)
+    return similarity
 
 
 def learned(features: Callable[[People], tuple[Float, Classifiers] | None]) -> Similarity:
@@ -141,8 +142,8 @@ def links(people: People, compared: Mapping[str, Similarity], gaps: Sequence[int
                 partner[matched] = matched_before
                 right[name] += (partner[p] == q).tolist()
     is_clear, is_hard, is_twin = (np.array(values, np.bool_) for values in (clear, hard, twin))
-    is_right = {name: np.array(values, np.bool_) for name, values in right.items()}
-    return Links(np.array(gap_of, np.int64), is_clear, is_hard, is_twin, is_right)
+    found = {name: np.array(values, np.bool_) for name, values in right.items()}
+    return Links(np.array(gap_of, np.int64), is_clear, is_hard, is_twin, found)
 
 
 def subsets(one: Links, gaps: Sequence[int] = GAPS) -> dict[str, Bool]:
