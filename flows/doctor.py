@@ -156,7 +156,7 @@ def _has_codec(name: str, mode: Any) -> bool:
 def _weights() -> str:
     for name in weights.WEIGHTS:
         weights.load(name)
-    return ", ".join(f"{name} {weights.digest(name)[:8]}" for name in weights.WEIGHTS) + ", as published"
+    return ", ".join(f"{name} {weights.digest(name)[:8]}" for name in weights.WEIGHTS) + ", undamaged"
 
 
 def _detector() -> str:

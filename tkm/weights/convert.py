@@ -41,6 +41,9 @@ NANODET_CONVOLUTIONS = (
 MOVENET_BLOCKS = (2, 3, 4, 3, 3, 1)
 
 
+NETWORKS = ("nanodet", "movenet-thunder")  # the heads beside them were trained here
+
+
 def read_constants(graph: dict[str, Any], folder: Path) -> Constants:
     """The graph's constants by name, in their stored precision. Raises ValueError where the binary is too short."""
     constants = {}
@@ -138,8 +141,8 @@ def convert(package: Path, name: str) -> bytes:
 
 
 def main(package: Path) -> None:
-    """Write the files of all embedded networks and print their digests, which tkm/weights/__init__.py must hold."""
-    for name, file in WEIGHTS.items():
+    """Write the files of the networks and print their digests, which tkm/weights/__init__.py must hold."""
+    for name, file in ((name, WEIGHTS[name]) for name in NETWORKS):
         content = convert(package, name)
         (FOLDER / file.file).write_bytes(content)
         found = hashlib.sha256(content).hexdigest()
