@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tkm.networks.matching import Matching
     from tkm.networks.refinement import Refinement
 
-_MOST_PEOPLE = 96  # of a step's part of a video
+_MOST_PEOPLE = 256  # of a part of a video: some windows of a crowd must fit whole
 _VISIBILITIES = {2: "seen_right", 1: "hidden_right"}
 _AT_ONCE = 8  # people whose W is computed in one go: 3,000 pairs each
 
