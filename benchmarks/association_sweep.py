@@ -27,7 +27,7 @@ from tkm.metrics.scores import VideoScores, score_video, values_of
 from tkm.similarity import Measure
 from tkm.skeleton import Skeleton
 from tkm.suppression import box_nms, pose_nms
-from tkm.tracking import TrackerState, track
+from tkm.tracking import Memory, TrackerState, track
 from tkm.types import Bool, Int, PoseSet
 
 Method = Literal["cnms", "pnms"]
@@ -128,11 +128,11 @@ def is_kept(poses: PoseSet, method: Method, nms: float, floor: float, share: flo
     return kept
 
 
-def track_ids(poses: PoseSet, video: Video, measure: Measure, gate: float) -> Int:
+def track_ids(poses: PoseSet, video: Video, measure: Measure, gate: float, memory: Memory | None = None) -> Int:
     """(P,) int64 track ids of a video's survivors, as the stage track gives them."""
     frames = np.arange(len(video.truth))
     start = TrackerState.start(len(video.skeleton.keypoints))
-    return track(poses, frames, start, measure, gate, None, video.skeleton.oks_sigmas)[0]
+    return track(poses, frames, start, measure, gate, None, video.skeleton.oks_sigmas, memory=memory)[0]
 
 
 def prediction(poses: PoseSet, track_id: Int, truth: Annotations) -> Annotations:

@@ -173,7 +173,8 @@ def ablate(
         clips = work.clips(others, tuning.truth)
         truths = read_truth.submit(client, store, data.truth).result()
         done: dict[str, tuple[Measured, Scoring]] = {}
-        for row in prepared.rows:
+        # The richest first: its networks' pass embeds too, while the crops go through the backbone, and others find that done.
+        for row in sorted(prepared.rows, key=_richness, reverse=True):
             say(f"row {row.name}: tuning", style="bold")
             found = tuned(client, store, row, prepared.params, prepared.digests, clips)
             say(f"row {row.name}: annotating {len(sources)} clips", style="bold")
@@ -184,7 +185,7 @@ def ablate(
         for other in row.against
         if other in done
     ]
-    measured = tuple(one for one, _ in done.values())
+    measured = tuple(done[row.name][0] for row in prepared.rows)
     return Ablation(measured, tuple(compared), prepared.lacking, data, tuning, _sampling(prepared.params))
 
 
@@ -201,7 +202,7 @@ class _Work:
     def clips(self, sources: Sequence[Source], truth: str) -> list[Clip]:
         """The tuning clips with their truth, after the networks have run on them for all rows."""
         rows = self.prepared.rows
-        richest = max(rows, key=lambda row: (row.refinement == "context", row.similarity == "tkm", row.similarity == "tbm"))
+        richest = max(rows, key=_richness)
         plans = self._networks(sources, self._loose(richest))
         by_themselves: dict[str, VideoPlan] = {}
         if richest.refinement == "self":
@@ -254,6 +255,11 @@ class _Work:
         if summary.failures:
             raise EvaluationError("\n".join(failure.message for failure in summary.failures[:5]))
         return summary
+
+
+def _richness(row: Row) -> tuple[bool, bool, bool]:
+    """How much a row asks of the heads."""
+    return row.refinement == "context", row.similarity == "tkm", row.similarity == "tbm"
 
 
 def _names(plan: VideoPlan) -> tuple[str, ...]:

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.ablation_rows import SELF_OPTION
-from flows.arguments import Output, Quiet, SettingsFile
+from flows.arguments import SELF_REFINEMENT, Output, Quiet, SettingsFile
 from flows.options import with_networks
 from flows.settings import SettingsError, load_settings, use_s3
 from storage.documents import find_documents
@@ -20,7 +19,7 @@ _Tuning = Annotated[str, typer.Option("--tune-videos", metavar="INPUT", help="ot
 _TuningTruth = Annotated[str, typer.Option("--tune-truth", metavar="PATH", help="PoseTrack JSON of these")]
 _RowNames = Annotated[str, typer.Option("--rows", metavar="M1,M2,...", help="rows of Tables 3 (M1 to M9) and 4 (N1 to N6)")]
 _Self = Annotated[
-    str | None, typer.Option(SELF_OPTION, metavar="FILE", help="refinement head of single frames, for M6 and N5")
+    str | None, typer.Option(SELF_REFINEMENT, metavar="FILE", help="refinement head of single frames, for M6 and N5")
 ]
 _Name = Annotated[str, typer.Option("--name", metavar="NAME", help="of the report: OUTPUT/ablation/NAME.md and .parquet")]
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from flows.again import without_derived
+from flows.arguments import SELF_REFINEMENT
 from flows.settings import SettingsError, sentence
 from tasks.heads import HEADS, ROLES, Role, option, with_weights
 from tasks.pipeline import PIPELINE
@@ -17,7 +18,6 @@ from tasks.tuning import Setting
 from tkm.similarity import Measure
 
 HeadRole = Literal["matching", "body", "refinement", "self-refinement"]
-SELF_OPTION = "--self-refinement-weights"
 _BY_SIMILARITY: dict[Measure, tuple[HeadRole, ...]] = {"tkm": ("matching",), "tbm": ("body",)}
 _BY_REFINEMENT: dict[str, tuple[HeadRole, ...]] = {"self": ("self-refinement",), "context": ("matching", "refinement")}
 
@@ -106,7 +106,7 @@ def needs(row: Row, params: Mapping[str, Params], heads: Collection[HeadRole]) -
 
 def head_option(role: HeadRole) -> str:
     """Option of the command line by which a head's file is given."""
-    return SELF_OPTION if role == "self-refinement" else option(_role(role))
+    return SELF_REFINEMENT if role == "self-refinement" else option(_role(role))
 
 
 def row_params(params: Mapping[str, Params], row: Row, setting: Setting, digests: Mapping[str, str]) -> dict[str, Params]:

@@ -67,6 +67,7 @@ from flows.options import with_cluster, with_manner, with_settings
 from flows.settings import SettingsError, load_settings, manner, use_s3
 from flows.starting import check_start, with_server
 from flows.train_cli import train
+from flows.train_heads_cli import body, temporal
 from storage.artifacts import DamagedArtifactError
 from storage.runs import split_address
 from storage.sources import InputError
@@ -83,6 +84,8 @@ app = typer.Typer(
     help="Annotate every person in videos with 2D poses and track ids, and keep the results as tables.",
 )
 app.add_typer(train, name="train")
+train.command()(temporal)
+train.command()(body)
 console = Console()
 
 

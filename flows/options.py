@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.settings import S3, S3_SECRETS, Engine, Limits, Weights, own_parameters
+from flows.settings import S3, S3_SECRETS, Engine, Limits, Weights, own_fields, own_parameters
 from tasks.heads import ROLES
 from tasks.heads import option as weights_option
 from tasks.pipeline import PIPELINE
@@ -92,17 +92,24 @@ def with_networks(command: Callable[..., None]) -> Callable[..., None]:
 
 def with_cluster(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, as `with_settings` does, the options of the cluster and of S3."""
+    return _with_options(command, _cluster_options())
+
+
+def _cluster_options() -> list[tuple[str, str, inspect.Parameter]]:
     engine = (("engine", "dask"), ("engine", "workers"))
-    return _with_options(command, [option for option in _parameter_options() if option[0] == "s3" or option[:2] in engine])
+    return [option for option in _parameter_options() if option[0] == "s3" or option[:2] in engine]
 
 
-def with_params(params: type[Params]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command, as `with_settings` does, an option for every one of these parameters, all in section `params`."""
+def with_params(params: type[Params], *, cluster: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command, as `with_settings` does, an option for every one of these parameters, all in section `params`.
+
+    With `cluster` it also gets the options that `with_cluster` gives.
+    """
     own = [
         ("params", name, _option(f"params__{name}", f"--{name.replace('_', '-')}", field, "parameters"))
-        for name, field in params.model_fields.items()
+        for name, field in own_fields(params).items()
     ]
-    return lambda command: _with_options(command, own)
+    return lambda command: _with_options(command, [*own, *(_cluster_options() if cluster else ())])
 
 
 def _with_options(

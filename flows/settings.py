@@ -137,7 +137,12 @@ class _Sources(BaseSettings):
 
 def own_parameters(stage: Stage) -> dict[str, Any]:
     """Fields of the parameters that are a setting; those that a run finds for each video are marked by the option None."""
-    fields = stage.Params.model_fields
+    return own_fields(stage.Params)
+
+
+def own_fields(params: type[Params]) -> dict[str, Any]:
+    """Fields that are a setting, as `own_parameters` has it, of any parameters."""
+    fields = params.model_fields
     return {name: field for name, field in fields.items() if (field.json_schema_extra or {}).get("option", "") is not None}  # type: ignore[union-attr]
 
 

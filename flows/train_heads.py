@@ -2,8 +2,8 @@
 
     truth (a file a call), match by name, samples (a video a call) -> matching -> refinement, or -> body
 
-Samples are Dask futures. Under `torchrun` there is neither Prefect nor Dask (see flows.train): each process makes its share of the
-samples, waits for those of the others, and trains with them.
+Samples are Dask futures. Under `torchrun` there is neither Prefect nor Dask (see flows.train): each process makes its share of
+the samples, waits for those of the others, and trains with them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from storage.store import Store
 from storage.trainings import Training
 from tasks.evaluation import Refused, import_truth
 from tasks.fit import Processes
-from tasks.head_params import MatchingTrainParams, RefinementTrainParams, TemporalTrainParams
+from tasks.head_params import Chosen, MatchingTrainParams, RefinementTrainParams, TemporalTrainParams
 from tasks.plan import VideoPlan, plan_video
 from tasks.samples import SampleSet, make_samples, sample_key
 from tasks.stage import Resources
@@ -43,6 +43,7 @@ from tasks.training import Outcome
 from tasks.truth import Truth
 from tkm.networks import runtime
 from tkm.networks.heads import REDUCED_NETWORKS
+from tkm.weights import locate
 
 _WAIT_S, _PATIENCE_S = 2, 7200  # between two looks at what other processes make, and in all
 _Pair = tuple[VideoPlan, Truth]
@@ -68,20 +69,20 @@ def train_temporal(
 ) -> Learned:
     """Train a matching head and, under it, a refinement head, and keep them in `output`.
 
-    `results` are addresses of annotated outputs, URI or URI@RUN, `truth` annotation files. With tau 0 there is a refinement head of
-    single frames alone; with `matching_weights`, a file, the refinement head alone. `params` holds what TemporalTrainParams takes.
+    `results` are addresses of annotated outputs, URI or URI@RUN, `truth` annotation files. With tau 0 there is a refinement
+    head of single frames alone; with `matching_weights`, a file, the refinement head alone. `params` holds what
+    TemporalTrainParams takes, `manner` what Manner takes, but that `save` is a folder.
     """
-    store, chosen, way = Store(output), TemporalTrainParams(**params), Manner(**manner or {})
+    store, way = Store(output), Manner(**manner or {})
     sets = _samples(results, truth, videos, settings)
-    chosen = _for_network(chosen, sets)
+    chosen = for_network(TemporalTrainParams(**params), sets)
     outcomes: list[Outcome | None] = []
     head: tuple[str, Path] | None = None
     if chosen.tau and matching_weights is not None:
-        digest = weights.keep(store, matching_weights, "--matching-weights")
-        head = digest, weights.fetch(store, digest)
+        head = given_head(store, matching_weights)
     elif chosen.tau:
         order = pair_order("matching", sets, chosen.only(MatchingTrainParams))
-        outcomes.append(finish(store, order, _saved_as(way, "matching")))
+        outcomes.append(finish(store, order, _saved_as(way, order.what)))
         head = _head_of(store, order.training(store))
     order = refinement_order(sets, chosen.only(RefinementTrainParams), head)
     outcomes.append(finish(store, order, _saved_as(way, order.what)))
@@ -100,17 +101,23 @@ def train_body(
 ) -> Learned:
     """Train a body head (TBM), and keep it in `output`; arguments as those of `train_temporal`."""
     sets = _samples(results, truth, videos, settings)
-    order = pair_order("body", sets, _for_network(MatchingTrainParams(**params), sets))
-    outcome = finish(Store(output), order, _saved_as(Manner(**manner or {}), "body"))
+    order = pair_order("body", sets, for_network(MatchingTrainParams(**params), sets))
+    outcome = finish(Store(output), order, _saved_as(Manner(**manner or {}), order.what))
     return Learned((outcome,) if outcome is not None else (), sum(one.people for one in sets))
 
 
-def _for_network(params: Any, sets: Sequence[SampleSet]) -> Any:
-    """Parameters that know whether heads are reduced ones."""
+def for_network(params: Chosen, sets: Sequence[SampleSet]) -> Chosen:
+    """Parameters that know whether heads are reduced ones. InputError where the samples are of several networks."""
     networks = {one.network for one in sets}
     if len({(one.network, one.pose_sha256, one.skeleton, one.input_px) for one in sets}) > 1:
         raise InputError(f"the results are of different pose networks or weights ({some(sorted(networks))}): heads are for one")
     return params.model_copy(update={"reduced": networks <= set(REDUCED_NETWORKS)})
+
+
+def given_head(store: Store | None, address: str) -> tuple[str, Path]:
+    """Digest and file on this machine of a matching head that a user gives, which is put into the store if there is one."""
+    digest = weights.keep(store, address, "--matching-weights")
+    return digest, locate(digest)
 
 
 def _samples(
@@ -128,12 +135,12 @@ def _samples(
         for address in results:
             store = Store(split_address(address)[0])
             truths = read_truth.submit(client, store, truth).result()
-            pairs = _pairs(address, truths, truth, videos)
+            pairs = pairs_of(address, truths, truth, videos)
             made += _make_all(client, pairs, Resources(gpus=1) if on_gpu else Resources(cpus=1))
     return made
 
 
-def _pairs(address: str, truths: Sequence[Truth], truth: str, videos: Sequence[str]) -> list[_Pair]:
+def pairs_of(address: str, truths: Sequence[Truth], truth: str, videos: Sequence[str]) -> list[_Pair]:
     """Every video of results with its truth. Truth of others is left aside."""
     root, run = split_address(address)
     store = Store(root)
@@ -147,11 +154,13 @@ def _pairs(address: str, truths: Sequence[Truth], truth: str, videos: Sequence[s
 
 
 def _make_all(client: Client, pairs: Sequence[_Pair], resources: Resources) -> list[SampleSet]:
-    calls = [
-        Call(plan.video, plan.source, "samples", f"samples-{sample_key(plan, one)}", make_samples, (plan, one)) for plan, one in pairs
-    ]
+    calls = [_call(plan, one) for plan, one in pairs]
     found = run_all(client, uuid.uuid4().hex[:8], calls, resources)
     return [_made(one) for one in found.values()]
+
+
+def _call(plan: VideoPlan, one: Truth) -> Call:
+    return Call(plan.video, plan.source, "samples", f"samples-{plan.video}", make_samples, (plan, one))
 
 
 def _made(found: SampleSet | Refused | Failure) -> SampleSet:
@@ -166,24 +175,29 @@ def _samples_together(results: Sequence[str], truth: str, videos: Sequence[str],
     """The same, this process's share made here, that of the others waited for."""
     made = []
     for address in results:
-        store = Store(split_address(address)[0])
-        truths: list[Truth] = []
-        for uri in find_documents(truth, (".json",)):
-            read = import_truth(store, uri)
-            if isinstance(read, Refused):
-                raise InputError(read.message)
-            truths += read
-        pairs = _pairs(address, truths, truth, videos)
+        pairs = pairs_of(address, truths_of(Store(split_address(address)[0]), truth), truth, videos)
         for plan, one in pairs[processes.rank :: processes.world]:
             _made(make_samples(plan, one))
         began = time.monotonic()
-        while time.monotonic() - began < _PATIENCE_S and any(_is_missing(*pair) for pair in pairs):
+        while time.monotonic() - began < _PATIENCE_S and any(is_missing(*pair) for pair in pairs):
             time.sleep(_WAIT_S)
         made += [_made(make_samples(plan, one)) for plan, one in pairs]
     return made
 
 
-def _is_missing(plan: VideoPlan, one: Truth) -> bool:
+def truths_of(store: Store, truth: str, *, write: bool = True) -> list[Truth]:
+    """What annotation files tell of which video, kept in the store where that is to be written. InputError for a broken file."""
+    found: list[Truth] = []
+    for uri in find_documents(truth, (".json",)):
+        read = import_truth(store, uri, write=write)
+        if isinstance(read, Refused):
+            raise InputError(read.message)
+        found += read
+    return found
+
+
+def is_missing(plan: VideoPlan, one: Truth) -> bool:
+    """Whether the samples of a video are still to be made."""
     return Artifact(plan.store, "samples", sample_key(plan, one)).manifest() is None
 
 

@@ -63,7 +63,7 @@ def tuned(
         return Tuned(**{**kept, "setting": Setting(**kept["setting"])})
     except FileNotFoundError:
         found = _search(client, store, row, partial(row_params, params, row, digests=digests), clips, start)
-    store.write(name, json.dumps({**asdict(found), "row": row.name}, indent=1).encode())
+    store.write(name, json.dumps(asdict(found), indent=1).encode())
     return found
 
 

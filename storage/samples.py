@@ -29,7 +29,7 @@ def samples_from_table(
 ) -> Samples:
     """Inverse of samples_to_table.
 
-    Args: keypoints K, places S; input_shape and body_shape, of a row of `inputs` and `body`, as `tasks.samples.Shapes` knows them.
+    Args: keypoints K, places S; input_shape and body_shape, of a row of `inputs` and of `body`, which the table does not tell.
     """
     K, S = keypoints, places
 

@@ -20,7 +20,6 @@ from storage.labelled import LabelledImage, read_image
 from tasks.ahead import loaded_ahead
 from tasks.training import TrainParams
 from tkm.geometry import Image, clip_boxes
-from tkm.metrics.box_average_precision import MOST_BOXES, ImageBoxes, box_average_precision
 from tkm.suppression import box_nms
 from tkm.training.detection import blanked, mirrored, outline
 from tkm.training.schedule import Schedule, sample_order
@@ -29,6 +28,7 @@ from tkm.types import Bool, Float
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from tkm.metrics.box_average_precision import ImageBoxes
     from tkm.networks.faster_rcnn import PersonDetector
 
 _USUAL_BATCH = 16  # images that the usual learning rate is for
@@ -39,7 +39,7 @@ _SMALLEST_PX = 1.0  # cut at the picture's edges, a smaller box is nobody to be 
 class DetectorTrainParams(TrainParams):
     """Parameters of the training of a person detector."""
 
-    # Detectron's schedule for COCO, "1x", which torchvision's reference follows too.
+    # Detectron's schedule for COCO, "1x".
     usual = Schedule("sgd", lr=0.02, epochs=12, milestones=(8, 11), weight_decay=1e-4, warmup_steps=1000)
 
     network: Literal["faster-rcnn-resnet-50", "faster-rcnn-resnet-50-v2", "faster-rcnn-resnet-101", "faster-rcnn-resnext-101"] = (
@@ -105,6 +105,7 @@ class DetectorTrainee:
         """COCO's measures over the images that are held out."""
         import torch
 
+        from tkm.metrics.box_average_precision import box_average_precision  # here: it brings pycocotools, and that matplotlib
         from tkm.networks.faster_rcnn import ROWS, find_people
 
         if not self.val:
@@ -161,6 +162,8 @@ def _batch(samples: Sequence[_Sample]) -> Batch:
 
 def _found(sample: _Sample, score: Float, box_xyxy_px: Float) -> ImageBoxes:
     """The best boxes of an image's proposals, as `tasks.detect` finds them."""
+    from tkm.metrics.box_average_precision import MOST_BOXES, ImageBoxes
+
     boxes = clip_boxes(box_xyxy_px, sample.image.shape[1], sample.image.shape[0])
     good = (score >= _LOWEST_SCORE) & (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
     boxes, score = boxes[good], score[good]

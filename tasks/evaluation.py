@@ -76,8 +76,11 @@ class Refused:
     message: str
 
 
-def import_truth(store: Store, uri: str) -> list[Truth] | Refused:
-    """Read an annotation file and keep, video by video, what it tells; what is there already is not written again."""
+def import_truth(store: Store, uri: str, *, write: bool = True) -> list[Truth] | Refused:
+    """Read an annotation file and keep, video by video, what it tells; what is there already is not written again.
+
+    Without `write` nothing is kept, and only the keys are told.
+    """
     began = time.perf_counter()
     try:
         content, sequences = _read(uri)
@@ -88,7 +91,7 @@ def import_truth(store: Store, uri: str) -> list[Truth] | Refused:
         params, keys = TruthParams(sequence=sequence.name), {}
         for stage in (truth.FRAMES, truth.POSES):
             artifact = _artifact(store, stage, params, {"content": content})
-            if artifact.manifest() is None:
+            if write and artifact.manifest() is None:
                 _commit(artifact, stage, params, {"content": content}, stage.run(sequence, params), len(sequence), began)
             keys[stage.name] = artifact.key
         found.append(Truth(uri, sequence.name, len(sequence), keys[truth.FRAMES.name], keys[truth.POSES.name]))

@@ -208,7 +208,8 @@ class _Loop:
             return 0, 0
         self.model.load_state_dict(found.model)
         self.optimiser.load_state_dict(found.optimiser)
-        self.scaler.load_state_dict(found.scaler)
+        if found.scaler:  # empty where the checkpoint was written on a CPU
+            self.scaler.load_state_dict(found.scaler)
         self.metrics = list(found.metrics)
         import torch
 

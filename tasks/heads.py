@@ -34,7 +34,7 @@ _PLACES: dict[Role, tuple[_Place, ...]] = {
 _STAGES: dict[Role, str] = {"pose": "estimate", "detector": "detect"}  # of the networks
 _EMBEDDED: dict[Role, str] = {"pose": "movenet-thunder", "detector": "nanodet"}  # the networks that need no file
 _EMBEDDED_DIGESTS = {weights.digest(name) for name in ("matching", "body", "refinement", "self-refinement")}
-_HOW = "`tkm train temporal` and `tkm train body` make them"
+_TRAINED_BY: dict[HeadKind, str] = {"matching": "temporal", "body": "body", "refinement": "temporal"}  # kinds of `tkm train`
 
 
 class HeadsError(ValueError):
@@ -49,8 +49,8 @@ def option(role: Role) -> str:
 def with_weights(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Params]:
     """Parameters by stage in which every digest stands where its file is used, and nowhere else.
 
-    Heads that no file is given for are the embedded ones, where the poses are the embedded network's. What nobody has asked for and
-    that cannot be had is left out: without heads `oks` tracks and nothing is refined.
+    Heads that no file is given for are the embedded ones, where the poses are the embedded network's. What needs a head that is
+    not there, and that nobody has asked for, is left out: then `oks` tracks and nothing is refined.
 
     Args: params, by stage name, whatever digests they had; digests, SHA-256 of the files there are, by role.
     Raises: HeadsError where a file is needed and not there, or is for a network that takes none.
@@ -67,8 +67,9 @@ def with_weights(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Par
     for kind in needed:
         if kind not in digests:
             raise HeadsError(
-                f"{_why(params, kind)} needs a {kind} head that was trained for {_param(params, 'estimate', 'network')}, and none is "
-                f"embedded for these poses: give one by {option(kind)} FILE; {_HOW}"
+                f"{_why(params, kind)} needs a {kind} head that was trained for {_param(params, 'estimate', 'network')} with "
+                f"these weights, and none is embedded: give one by {option(kind)} FILE; "
+                f"`tkm train {_TRAINED_BY[kind]}` makes one (docs/training.md)"
             )
     for role in _STAGES:
         if used[role]:
@@ -85,8 +86,9 @@ def _embedded(params: _ByStage) -> dict[Role, str]:
     own = params["estimate"].model_dump()
     if (own["network"], own["weights"]) != (_EMBEDDED["pose"], None):
         return {}
-    names = {"matching": "matching", "body": "body", "refinement": "refinement" if _param(params, "paths", "tau") else "self-refinement"}
-    return {role: weights.digest(name) for role, name in names.items()}  # type: ignore[misc] - names are roles
+    refinement = "refinement" if _param(params, "paths", "tau") else "self-refinement"
+    names: dict[Role, str] = {"matching": "matching", "body": "body", "refinement": refinement}
+    return {role: weights.digest(name) for role, name in names.items()}
 
 
 def _without_heads(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Params]:

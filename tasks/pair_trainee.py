@@ -30,8 +30,8 @@ VALIDATION_SEED = 1
 class PairBatch(NamedTuple):
     """M pairs: what the module looks at, and the pairs.
 
-    inputs      of a reduced head (2, M, n), later then earlier; of the paper's the maps (P, D, h, w), of which row (2, M) and cell
-                (2, M) tell the places
+    inputs      of a reduced head (2, M, n), later then earlier, of a body head (2, M, B, n); of the paper's the maps
+                (P, D, h, w), of which row (2, M) and cell (2, M) tell the places
     row, cell   see there; of a body head the cell is not looked at
     keypoint    (M,) int64
     is_same     (M,) int64
@@ -60,6 +60,9 @@ class PairNetwork(nn.Module):
     def _features(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """F of both sides of a batch's pairs, (M, D) each."""
         module: Any = self.head.module
+        if not len(batch.keypoint):  # nobody of the video is seen twice, and batch norm takes no empty batch
+            nothing = batch.inputs.new_zeros(0, self.head.classifiers.channels)
+            return nothing, nothing
         if self.is_reduced:
             F = module(batch.inputs)
             later, earlier = F.mean(dim=2) if self.is_body else F

@@ -1,7 +1,7 @@
 """Stage 2 of the paper's training: refinement heads, on the places of keypoints in windows of a frozen network's samples.
 
-Shape legend: P people of a part of a video, R of them to refine, K keypoints, S places a keypoint, J = 2 tau counterparts, D and n
-channels of maps and inputs of a place.
+Shape legend: P people of a part of a video, R of them to refine, K keypoints, S places a keypoint, J = 2 tau counterparts,
+D channels of maps, n inputs of a place.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ class WindowNetwork(nn.Module):
 class RefinementTrainee:
     """A refinement head that learns Eq. 2 on the places of each keypoint, under a matching head that stays as it is.
 
-    Counterparts are the same person's, by truth. Validation gives the loss, and of keypoints that are seen and hidden the share for
-    which the place of the highest response is right, within HIT_CELLS of the truth.
+    Counterparts are the same person's, by truth. The matching head answers on the CPU, whatever the device: once a person.
+    Validation gives the loss, and of keypoints that are seen and hidden the share for which the place of the highest response is
+    right, within HIT_CELLS of the truth.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class RefinementTrainee:
         params, tau = self.params, self.params.tau
         whole = true_counterparts(samples.frame, samples.track_id, tau)[rows]
         is_cut = ((whole >= 0) & ~np.isin(whole, rows)).any(axis=1)
-        own = np.flatnonzero((samples.track_id[rows] >= 0) & ~is_cut)
+        own = np.flatnonzero((samples.track_id[rows] >= 0) & ~is_cut & _has_window(samples, tau)[rows])
         context = np.where(whole[own] >= 0, np.searchsorted(rows, whole[own]), -1)
         cell = samples.cell[rows][:, :, OWN:]
         distance = distances_cells(samples, reader.columns)[rows[own]][:, :, OWN:]
@@ -186,7 +187,9 @@ class RefinementTrainee:
                     of_context = F[torch.from_numpy(context[some]).clamp(min=0)][:, :, :, 0]
                     W = support(self.matching.classifiers, F[torch.from_numpy(own[some])], of_context, is_before).half()
                     kept |= {int(rows[own[n]]): one for n, one in zip(some, W, strict=True)}
-        return torch.stack([kept[row] for row in rows[own].tolist()]) if len(own) else torch.zeros(0, context.shape[1], K, S).half()
+        if not len(own):
+            return torch.zeros(0, context.shape[1], K, S, dtype=torch.float16)
+        return torch.stack([kept[row] for row in rows[own].tolist()])
 
     def _features(self, reader: Reader, samples: Samples, rows: Int) -> Tensor:
         """F (P, K, S, D) at the pose's own places and the candidates'."""
@@ -197,3 +200,12 @@ class RefinementTrainee:
             return F
         maps = torch.from_numpy(samples.inputs[rows]).float()
         return self.matching.at((maps,), torch.from_numpy(samples.cell[rows][:, :, OWN:]))
+
+
+def _has_window(samples: Samples, tau: int) -> NDArray[np.bool_]:
+    """(P,) whether the frames of a person's window are there: responses of Eq. 6 fall with what is missing, and in videos, which
+    are longer than what is trained on, few windows lack any. All people where no window is whole.
+    """  # fmt: skip
+    last = samples.frame.max(initial=0)
+    is_whole = (samples.frame >= tau) & (samples.frame <= last - tau)
+    return is_whole if is_whole.any() else np.ones(len(samples), np.bool_)

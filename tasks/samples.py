@@ -16,6 +16,7 @@ from storage.artifacts import Artifact, artifact_key
 from storage.codecs import candidates_from_table, column, detections_from_table, info_from_table, skeleton_of_table
 from storage.samples import samples_from_table, samples_to_table
 from storage.schemas import CANDIDATES, SAMPLES
+from storage.sources import content_digest
 from storage.video import decode
 from storage.weights import fetch
 from tasks import estimate, index, suppress, truth
@@ -85,39 +86,62 @@ def sample_key(plan: VideoPlan, true: Truth) -> str:
 def make_samples(plan: VideoPlan, true: Truth) -> SampleSet | Refused:
     """The samples of a video's survivors, computed where the store has none yet.
 
-    Refused where the run has no poses of a network of its own, or truth and video differ in length.
+    Refused where the run has no poses of a network of its own, the truth does not tell who is who, or differs from the video in
+    length, or the video is another than was annotated.
     """
     if estimate.STAGE.name not in plan.keys:
         return Refused(f"{plan.video} was annotated from poses that were given: heads are trained on a network's own")
-    artifact = Artifact(plan.store, _STAGE, sample_key(plan, true))
-    table = plan.artifact(index.STAGE).read()
+    table, people = plan.artifact(index.STAGE).read(), _survivors(plan)
     info = info_from_table(table)
     if len(info) != true.frames:
         return Refused(f"{plan.video} has {len(info)} frames, its truth {true.name} in {true.uri} has {true.frames}")
-    params: estimate.EstimateParams = plan.params["estimate"]  # type: ignore[assignment]
-    people = plan.artifact(estimate.STAGE).read().filter(plan.artifact(suppress.STAGE).read(["is_kept"])["is_kept"])
-    (pose_sha256,) = estimate.STAGE.weights(plan.params).values()
-    found = SampleSet(artifact, params.network, pose_sha256, params.size_px, params.skeleton, people.num_rows)
-    frames = column(table.filter(table["is_sampled"]), "frame", np.int64)
-    chunks = artifact.chunks()
-    if artifact.manifest() is None:
-        runtime.keep_freed_memory()
-        runtime.prepare_thread()
-        if params.weights is not None:
-            fetch(plan.store, params.weights)
-        done = {chunk.start for chunk in chunks}
-        for start in range(0, len(frames), _CHUNK_FRAMES):
-            if start not in done:
-                _commit(artifact, plan, people, frames, start, true.read(plan.store), params)
-        artifact.close(
-            len(frames),
-            version=VERSION,
-            params={},
-            weights=dict(estimate.STAGE.weights(plan.params)),
-            inputs={truth.FRAMES.name: true.frames_key, truth.POSES.name: true.poses_key},
-            environment={"device": runtime.description()},
-        )
+    found = sample_set(plan, true, people.num_rows)
+    if found.artifact.manifest() is None:
+        annotated = true.read(plan.store)
+        if (annotated.people.track_id < 0).all():
+            return Refused(f"{true.uri} has nobody with a track id in {true.name}: heads learn from who is who")
+        if content_digest(plan.source) != plan.content_sha256:
+            return Refused(f"{plan.source.uri} is not the video any more that was annotated: annotate it again")
+        _complete(found.artifact, plan, people, column(table.filter(table["is_sampled"]), "frame", np.int64), annotated)
     return found
+
+
+def sample_set(plan: VideoPlan, true: Truth, people: int | None = None) -> SampleSet:
+    """The samples of a video whose poses are a network's own, whether they are there or not.
+
+    Args: people, how many there are, where the caller knows it.
+    """
+    params: estimate.EstimateParams = plan.params["estimate"]  # type: ignore[assignment]
+    (pose_sha256,) = estimate.STAGE.weights(plan.params).values()
+    count = _survivors(plan).num_rows if people is None else people
+    artifact = Artifact(plan.store, _STAGE, sample_key(plan, true))
+    return SampleSet(artifact, params.network, pose_sha256, params.size_px, params.skeleton, count)
+
+
+def _survivors(plan: VideoPlan) -> pa.Table:
+    return plan.artifact(estimate.STAGE).read().filter(plan.artifact(suppress.STAGE).read(["is_kept"])["is_kept"])
+
+
+def _complete(artifact: Artifact, plan: VideoPlan, people: pa.Table, frames: np.ndarray, true: Sequence) -> None:
+    """Compute and commit what an artifact lacks, and close it."""
+    params: estimate.EstimateParams = plan.params["estimate"]  # type: ignore[assignment]
+    runtime.keep_freed_memory()
+    runtime.prepare_thread()
+    if params.weights is not None:
+        fetch(plan.store, params.weights)
+    done = {chunk.start for chunk in artifact.chunks()}
+    for start in range(0, len(frames), _CHUNK_FRAMES):
+        if start not in done:
+            _commit(artifact, plan, people, frames, start, true, params)
+    names = (index.STAGE.name, estimate.STAGE.name, suppress.STAGE.name)
+    artifact.close(
+        len(frames),
+        version=VERSION,
+        params={},
+        weights=dict(estimate.STAGE.weights(plan.params)),
+        inputs={name: plan.keys[name] for name in names},
+        environment={"device": runtime.description()},
+    )
 
 
 def _commit(
@@ -149,7 +173,7 @@ def _samples(
     is_inside = ((corner >= 0) & (corner < [columns, rows])).all(axis=-1)
     true_cell = np.where(is_inside, corner[..., 1] * columns + corner[..., 0], -1)
     cell = np.concatenate([true_cell[..., None], candidates.pose_cell[..., None], candidates.cell], axis=2).astype(np.int64)
-    inputs, body = _inputs(plan, detections, frames, cell, params)
+    inputs, body = _inputs(plan, detections, cell, params)
     place = first + np.searchsorted(frames, detections.frame)
     return Samples(place, track_id, cell, xy_cells, visibility, inputs, body)
 
@@ -176,17 +200,16 @@ def _truth_of(detections: DetectionSet, true: Sequence, skeleton: Skeleton) -> t
 
 
 def _inputs(
-    plan: VideoPlan, detections: DetectionSet, frames: np.ndarray, cell: np.ndarray, params: estimate.EstimateParams
+    plan: VideoPlan, detections: DetectionSet, cell: np.ndarray, params: estimate.EstimateParams
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What heads look at, of detections of some frames."""
+    """`inputs` and `body` of Samples, of these detections."""
     import torch
 
     network = estimate.pose_network(params)
-    wanted = np.unique(detections.frame)
     info = info_from_table(plan.artifact(index.STAGE).read())
     inputs, bodies = [], []
     with torch.inference_mode():
-        for frame, image in decode(plan.source, info, wanted):
+        for frame, image in decode(plan.source, info, np.unique(detections.frame)):
             rows = np.flatnonzero(detections.frame == frame)
             own = DetectionSet(
                 detections.frame[rows], detections.detection[rows], detections.box_xyxy_px[rows], detections.score[rows]
@@ -196,7 +219,6 @@ def _inputs(
             seen, body = _seen(network, maps, torch.from_numpy(cell[rows]).to(maps[0].device), params.network)
             inputs.append(seen)
             bodies.append(body)
-    del frames
     return np.concatenate(inputs), np.concatenate(bodies)
 
 

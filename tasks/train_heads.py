@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from storage.sources import InputError
+from tasks.fit import Trainee
 from tasks.head_params import MatchingTrainParams, RefinementTrainParams
 from tasks.head_reader import Reader
 from tasks.pair_trainee import PairTrainee
@@ -28,7 +29,7 @@ VERSION = 1
 
 def hold_out(sets: Sequence[SampleSet], share: float, seed: int) -> tuple[list[SampleSet], list[SampleSet]]:
     """Videos to train on, and to validate on: by lot, at least one to train on; without people none."""
-    peopled = [one for one in sets if one.people]
+    peopled = sorted((one for one in sets if one.people), key=lambda one: one.artifact.key)  # whatever order they came in
     if not peopled:
         raise InputError("the results hold nobody to train on")
     order = np.random.default_rng(seed).permutation(len(peopled))
@@ -55,7 +56,7 @@ def refinement_order(sets: Sequence[SampleSet], params: RefinementTrainParams, m
     """
     train, val = hold_out(sets, params.val_share, params.seed)
     facts = _facts("refinement", train[0], params.tau, params.divisor if params.tau else "window")
-    weights = {}
+    weights: dict[str, str] = {}
     if matching is not None:
         digest, path = matching
         first = train[0]
@@ -87,9 +88,14 @@ def _new(facts: HeadFacts, seed: int) -> nn.Module:
 
 
 def _order(
-    what: str, facts: HeadFacts, params: TrainParams, train: Sequence[SampleSet], val: Sequence[SampleSet], weights: dict[str, str],
-    build_trainee: Any,
-) -> Order:  # fmt: skip
+    what: str,
+    facts: HeadFacts,
+    params: TrainParams,
+    train: Sequence[SampleSet],
+    val: Sequence[SampleSet],
+    weights: Mapping[str, str],
+    build_trainee: Callable[[], Trainee],
+) -> Order:
     return Order(
         what=what,
         version=VERSION,

@@ -135,7 +135,7 @@ def gather_vectors(maps: Tensor, cell: Tensor) -> Tensor:
 def sample_vectors(maps: tuple[Tensor, ...], cell: Tensor, shape: tuple[int, int]) -> Tensor:
     """Vectors of maps of several resolutions at the middles of cells, side by side, between cells of a map bilinear.
 
-    Args: maps, (N, D_i, rows_i, columns_i) each; cell (N, K, C) int64 of a map of `shape` (rows, columns), row * columns + column.
+    Args: maps, (N, D_i, rows_i, columns_i) each; cell (N, K, C) int64, row * columns + column, of a map of this `shape`.
     Returns: (N, K, C, sum of D_i) float32, 0 where the cell is -1.
     """
     rows, columns = shape

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tkm.similarity import LEARNED, Measure, check_feature, pose_similarity
+from tkm.similarity import LEARNED, Measure, box_area, check_feature, pose_similarity
 from tkm.skeleton import COCO_17
 from tkm.types import Bool, Float, Int, PoseSet, check, joined
 
@@ -41,16 +41,32 @@ class Memory:
     frames      sampled frames in a row that a person may be missing and still be remembered; 0, as in the paper, for no memory
     similarity  what somebody who appears must reach to be taken for a remembered person, in (0, 1]: the mean over keypoints of
                 G_k for tkm, the probability of the whole body for tbm, IOU or OKS itself
+    reach       how far from there they may appear, see `within_reach`; None for anywhere
 
-    Raises ValueError where frames is below 0 or similarity outside of its range.
+    Raises ValueError where one is out of its range.
     """
 
     frames: int = 0
     similarity: float = 0.5
+    reach: float | None = None
 
     def __post_init__(self) -> None:
-        if self.frames < 0 or not 0 < self.similarity <= 1:
-            raise ValueError(f"Memory.frames must be at least 0, similarity in (0, 1], not {self.frames}, {self.similarity}")
+        if self.frames < 0 or not 0 < self.similarity <= 1 or not (self.reach is None or self.reach > 0):
+            raise ValueError(f"Memory must have frames of at least 0, similarity in (0, 1] and a reach above 0, not {self}")
+
+
+def within_reach(later: PoseSet, earlier: PoseSet, reach: float) -> Bool:
+    """Who may have moved how far: (P, Q) bool of later people with people seen earlier, in place of Eq. 5's gate over a gap.
+
+    The centres of both boxes are at most `reach` sizes apart for every frame of the video between them, a size being the square
+    root of the larger box's area: people are moved on, and partly hidden, where a box of theirs no longer overlaps the last.
+    """
+    of_later, of_earlier = ((poses.box_xyxy_px[:, :2] + poses.box_xyxy_px[:, 2:]) / 2 for poses in (later, earlier))
+    distance_px = np.linalg.norm(of_later[:, None] - of_earlier[None], axis=-1)
+    area_px2 = np.maximum(box_area(later.box_xyxy_px)[:, None], box_area(earlier.box_xyxy_px)[None])
+    frames = later.frame[:, None] - earlier.frame[None]
+    near: Bool = distance_px <= reach * frames * np.sqrt(area_px2)
+    return near
 
 
 REMEMBERED = 256  # people at most, those seen last: a detector that sees ghosts must not make the state grow without end
@@ -173,6 +189,7 @@ def track(
         )  # fmt: skip
 
     memory = memory or Memory()
+    keypoints = feature.shape[1] if measure == "tkm" and feature is not None else 1  # Eq. 5 is a sum over them
     track_id = np.full(len(poses), -1, np.int64)
     for frame, first, last, cut in zip(frames.tolist(), start.tolist(), stop.tolist(), cuts.tolist(), strict=True):
         rows = order[first:last]
@@ -188,21 +205,17 @@ def track(
         if len(new) and len(lost):
             feature_new = None if feature_now is None else feature_now[new]
             similar = similarity(now.take(new), feature_new, state.take(lost), 0.0)
-            matched, matched_lost = match(_recognised(similar, measure, feature_new, memory))
+            likeness = similar / np.float32(keypoints)
+            is_known = likeness >= memory.similarity
+            if memory.reach is not None:
+                is_known &= within_reach(now.take(new), state.poses.take(lost), memory.reach)
+            matched, matched_lost = match(np.where(is_known, likeness, np.float32(0)))
             ids[new[matched]] = state.track_id[lost[matched_lost]]
         new = np.flatnonzero(ids < 0)
         ids[new] = state.next_track_id + np.arange(len(new))
         track_id[rows] = ids
         state = _after(state, frame, now, ids, feature_now, memory.frames)
     return track_id, state
-
-
-def _recognised(similarity: Float, measure: Measure, feature: Float | None, memory: Memory) -> Float:
-    """(P, Q) similarities in [0, 1] of people with remembered ones, 0 below what memory asks for."""
-    keypoints = feature.shape[1] if measure == "tkm" and feature is not None else 1  # Eq. 5 is a sum over them
-    likeness = similarity / np.float32(keypoints)
-    recognised: Float = np.where(likeness >= memory.similarity, likeness, np.float32(0))
-    return recognised
 
 
 def _after(

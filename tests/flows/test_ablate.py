@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
 
 SAMPLED: dict[str, Any] = {"index": {"frames": ":8", "every": 2}}
 ENGINE: dict[str, Any] = {}
+NAMES = tuple(f"00000{n}_bonn_test" for n in (1, 2, 3))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,14 +59,14 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def clips(tmp_path_factory: pytest.TempPathFactory, people_clip: Path, prefect_server: None) -> tuple[Data, Data]:
     """The clip twice, under two names, to report on, and once to tune on; truth is what is found on it, people as they stand."""
     root = tmp_path_factory.mktemp("ablation")
-    for folder, names in (("val", ("one", "two")), ("train", ("three",))):
+    for folder, names in (("val", NAMES[:2]), ("train", NAMES[2:])):
         (root / folder).mkdir()
         for name in names:
             shutil.copy(people_clip, root / folder / f"{name}.mp4")
     every = {**SAMPLED, "index": {"frames": ":8"}, "engine": ENGINE}
     annotate(str(people_clip), str(root / "first"), every, quiet=True)
     poses = read_results(Store(str(root / "first")), None, "poses").to_pandas()
-    for folder, names in (("val", ("one", "two")), ("train", ("three",))):
+    for folder, names in (("val", NAMES[:2]), ("train", NAMES[2:])):
         (root / f"{folder}-truth").mkdir()
         for name in names:
             document = posetrack18.write(video(_people(poses), 12, name=name))

@@ -44,7 +44,7 @@ from tests.s3_server import S3Server
         (["annotate", "deployments/demo", "-o", "deployments/demo"], "give another --output"),
         (["annotate", "deployments/demo", "-o", "out", "--track-similarity", "tkm"], "--matching-weights FILE"),
         (["annotate", "deployments/demo", "-o", "out", "--refine"], "none is embedded"),
-        (["annotate", "deployments/demo", "-o", "out", "--refine", "--dry-run"], "docs/networks.md says how to train one"),
+        (["annotate", "deployments/demo", "-o", "out", "--refine", "--dry-run"], "`tkm train temporal` makes one"),
         (["annotate", "deployments/demo", "-o", "out", "--estimate-network", "hrnet-w48"], "--pose-weights FILE"),
         (["annotate", "deployments/demo", "-o", "out", "--pose-weights", "nowhere.pth"], "nowhere.pth: no such file"),
         (["annotate", "deployments/demo", "-o", "out", "--pose-weights", "README.md"], "--pose-weights README.md"),

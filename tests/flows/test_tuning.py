@@ -34,14 +34,14 @@ FRAMES = 8
 HIDDEN_PX = 30.0  # of the second person below the first: boxes overlap by 0.67, keypoints lie a third of a person apart
 
 
-def poses(unsure: float = 0.9) -> PoseSet:
-    """Two people who walk one behind the other, the first of them found twice; `unsure` scores everybody's second detection."""
+def poses() -> PoseSet:
+    """Two people who walk one behind the other, the first of them found twice."""
     frame, centre, score = [], [], []
     for t in range(FRAMES):
         x = 100.0 + 4 * t
         frame += [t] * 3
         centre += [(x, 200.0), (x, 200 + HIDDEN_PX), (x, 205.0)]
-        score += [0.9, 0.88, 0.5 * unsure]
+        score += [0.9, 0.88, 0.45]
     return standing(frame, centre, score)
 
 
@@ -72,8 +72,8 @@ def clip(store: Store, folder: Path, found: PoseSet, every: int = 1) -> Clip:
     true = found.take(found.detection < 2)
     xy_px, _ = convert(true.xy_px.astype(np.float64), true.score.astype(np.float64), COCO_17, POSETRACK_15)
     rows = [(int(t), int(n), xy, np.ones(len(xy))) for t, n, xy in zip(true.frame, true.detection, xy_px, strict=True)]
-    path = folder / "walk.json"
-    path.write_text(json.dumps(posetrack18.write(video(rows, FRAMES, name="walk"))))
+    path = folder / "000001_bonn_test.json"
+    path.write_text(json.dumps(posetrack18.write(video(rows, FRAMES, name="000001_bonn_test"))))
     (truth,) = import_truth(store, str(path))  # type: ignore[misc]
     return Clip(plan, None, truth)
 
@@ -97,23 +97,22 @@ def test_a_trial_scores_what_a_setting_keeps(store: Store, tmp_path: Path) -> No
     one = clip(store, tmp_path, poses())
     settings = (of_row("M2", Setting(0.15)), of_row("M2", Setting(0.001)), of_row("M1", Setting(0.5)), of_row("M1", Setting(0.7)))
     right, doubled, one_lost, both = scores(store, one, *settings)
-    assert right == both == (100, 100)
-    assert doubled[0] == 50, "a duplicate is a false positive for every two people"
-    assert one_lost[0] == 50, "who is half hidden is taken for a duplicate"
-    assert len(keypoint_scores(store, one, settings[0])) == 2 * FRAMES * 15
-    assert len(keypoint_scores(store, one, settings[2])) == FRAMES * 15
+    assert right == both == pytest.approx((100, 100))
+    assert doubled[0] == pytest.approx(50), "a duplicate is a false positive for every two people"
+    assert one_lost[0] == pytest.approx(50), "who is half hidden is taken for a duplicate"
+    assert len(keypoint_scores(store, one, settings[0])) == 2 * len(keypoint_scores(store, one, settings[2])) > 0
 
 
 def test_keypoints_under_the_threshold_are_not_tracked_but_count_for_map(store: Store, tmp_path: Path) -> None:
     one = clip(store, tmp_path, poses())
-    assert scores(store, one, of_row("M2", Setting(0.15)), threshold=0.5) == [(100, 100)]
+    assert scores(store, one, of_row("M2", Setting(0.15)), threshold=0.5)[0] == pytest.approx((100, 100))
     mota, average_precision = scores(store, one, of_row("M2", Setting(0.15)), threshold=0.99)[0]
     assert mota < 0
-    assert average_precision == 100
+    assert average_precision == pytest.approx(100)
 
 
 def test_truth_of_frames_that_are_not_sampled_is_left_aside(store: Store, tmp_path: Path) -> None:
-    assert scores(store, clip(store, tmp_path, poses(), every=2), of_row("M2", Setting(0.15))) == [(100, 100)]
+    assert scores(store, clip(store, tmp_path, poses(), every=2), of_row("M2", Setting(0.15)))[0] == pytest.approx((100, 100))
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +126,7 @@ def test_tuning_finds_the_setting_that_is_clearly_better_and_keeps_it(store: Sto
     params: dict[str, Params] = {stage.name: stage.Params() for stage in PIPELINE}
     found = tuned(client, store, BY_NAME["M1"], params, {}, [one])
     assert found.setting == Setting(0.7), "of those that keep both people the first, at the defaults of all else"
-    assert (found.mota, found.average_precision) == (100, 100)
+    assert (found.mota, found.average_precision) == pytest.approx((100, 100))
     pnms = tuned(client, store, BY_NAME["M2"], params, {}, [one])
     assert pnms.setting == Setting(0.15), "where all are as good, the default stays"
     gone: Client = None  # type: ignore[assignment] - what is kept needs no cluster
@@ -140,7 +139,8 @@ def test_tuning_raises_the_floor_where_that_drops_ghosts(store: Store, tmp_path:
     found = poses()
     ghost_px = np.where(found.detection == 2, 300.0, 0.0).astype(np.float32)  # the third of a frame stands where nobody is
     apart = PoseSet(
-        found.frame, found.detection, found.box_xyxy_px + ghost_px[:, None], np.where(ghost_px > 0, 0.2, found.box_score),
+        found.frame, found.detection, found.box_xyxy_px + ghost_px[:, None],
+        np.where(ghost_px > 0, np.float32(0.2), found.box_score),
         found.xy_px + ghost_px[:, None, None], found.score,
     )  # fmt: skip
     one = clip(store, tmp_path, apart)

@@ -44,7 +44,8 @@ def test_nobody_is_remembered_unless_that_is_asked_for() -> None:
     plain, remembering = ids(track.TrackParams()), ids(track.TrackParams(memory_frames=10))
     assert plain == ids(track.TrackParams(memory_frames=0, memory_similarity=0.9))
     assert len(set(remembering)) < len(set(plain))
-    assert len(set(ids(track.TrackParams(memory_frames=10, memory_similarity=1)))) == len(set(plain))
+    for strict in ({"memory_similarity": 1}, {"memory_reach": 1e-6}):
+        assert len(set(ids(track.TrackParams(memory_frames=10, **strict)))) == len(set(plain))
 
 
 @pytest.mark.parametrize("similarity", ["iou", "oks"])
@@ -59,6 +60,6 @@ def test_what_somebody_must_reach_depends_on_the_similarity_unless_it_is_given()
     wanted = {name: track.TrackParams(similarity=name).memory_similarity for name in ("iou", "oks", "tbm", "tkm")}
     assert wanted == {"iou": 0.1, "oks": 0.1, "tbm": 0.5, "tkm": 0.5}
     assert track.TrackParams(similarity="oks", memory_similarity=0.3).memory_similarity == 0.3
-    for wrong in ({"memory_frames": -1}, {"memory_similarity": 0}, {"memory_similarity": 1.1}):
+    for wrong in ({"memory_frames": -1}, {"memory_similarity": 0}, {"memory_similarity": 1.1}, {"memory_reach": 0}):
         with pytest.raises(ValidationError, match="memory"):
             track.TrackParams(**wrong)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torchvision.models import resnet50
 
 from storage.labelled import LabelledImage
@@ -64,7 +65,17 @@ def labelled(folder: Path, n: int, *, people: int = 1, size: tuple[int, int]) ->
 
 def small() -> PersonDetector:
     torch.manual_seed(3)
-    return PersonDetector(NETWORK, 2, min_side_px=64, max_side_px=96, proposals=50)
+    network = PersonDetector(NETWORK, 2, min_side_px=64, max_side_px=96, proposals=50)
+    network.roi_heads.fg_bg_sampler.batch_size_per_image = 32
+    tame(network)
+    return network
+
+
+def tame(network: nn.Module) -> None:
+    """Activations of a random residual network would double from block to block."""
+    for name, module in network.named_modules():
+        if name.endswith("bn3"):
+            module.weight.data.fill_(0.2)
 
 
 def trainee(images: list[LabelledImage], **params: float) -> DetectorTrainee:
@@ -106,7 +117,7 @@ def test_losses_fall_on_what_is_seen_again(images: list[LabelledImage]) -> None:
     optimiser = torch.optim.SGD(own.model.parameters(), lr=0.005, momentum=0.9)
     batch = next(own.batches(0, 0, 1, 0))
     losses = []
-    for _ in range(8):
+    for _ in range(5):
         torch.manual_seed(1)
         parts = own.losses(own.model, batch)
         optimiser.zero_grad()
@@ -151,7 +162,9 @@ def strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     truth = {"images": images, "annotations": people, "categories": [category]}
     (tmp_path / "truth.json").write_text(json.dumps(truth))
     torch.manual_seed(2)
-    torch.save(resnet50().state_dict(), tmp_path / "resnet50.pth")
+    backbone = resnet50()
+    tame(backbone)
+    torch.save(backbone.state_dict(), tmp_path / "resnet50.pth")
     return {"truth": str(tmp_path / "truth.json"), "images": str(tmp_path), "init": str(tmp_path / "resnet50.pth")}
 
 
@@ -166,10 +179,10 @@ def test_what_came_of_a_training_detects(tmp_path: Path, strips: dict[str, str])
     assert {metric.name for metric in outcome.metrics} >= {"loss", "loss_classifier", "loss_objectness", "AP"}
     keep(store, f"{store.root}/{outcome.trained.name}", "--detector-weights")
     params = DetectParams(network=NETWORK, weights=outcome.trained.sha256, score_threshold=0.01)
-    block = Block(np.array([0]), np.array([0]), (picture(1, 1000, 48),))
+    block = Block(np.array([0]), np.array([0]), (picture(1, 1000, 48),), {})
     table = detect.STAGE.checked(detect.run(block, params))
     detect._detector.cache_clear()
-    assert (table["box_score"].to_numpy() < 1).all()
+    assert len(table) > 0
 
 
 def test_what_cannot_be_trained_is_named_by_option(strips: dict[str, str], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.heads import recognisers
 from tkm.networks.matching import Classifiers
 from tkm.similarity import pose_similarity
 from tkm.skeleton import COCO_17
-from tkm.tracking import REMEMBERED, Memory, TrackerState, track
+from tkm.tracking import REMEMBERED, Memory, TrackerState, track, within_reach
 from tkm.types import PoseSet
 
 START = TrackerState.start(17)
@@ -67,6 +67,27 @@ def test_a_lost_double_takes_nobody_out_of_a_track_that_goes_on():
     # As a second pose again it is the double that it was.
     twice = standing([0, 0, 1, 2, 2], [(100, 100), (104, 100), (100, 100), (100, 100), (104, 100)], [0.9, 0.8, 0.9, 0.9, 0.8])
     assert track(twice, np.arange(3), START, "oks", memory=Memory(5, 0.1))[0].tolist() == [0, 1, 0, 0, 1]
+
+
+def test_a_reach_grows_with_the_frames_that_somebody_was_missed_for():
+    size_px = np.sqrt(60 * 150)
+    for frames, sizes, ids in ((2, 0.45, [0, 0]), (2, 0.55, [0, 1]), (8, 1.9, [0, 0]), (8, 2.1, [0, 1])):
+        poses = standing([0, frames], [(1000, 1000), (1000 + 0.6 * sizes * size_px, 1000 - 0.8 * sizes * size_px)])
+        learned = looking_like(poses, [0, 0], 2)
+        for sampled in (np.arange(frames + 1), np.arange(0, frames + 1, 2), np.array([0, 1, frames])):
+            memory = Memory(9, 0.5, reach=0.25)
+            found = track(poses, sampled, START, "tkm", iou_gate=1.0, memory=memory, **learned)[0]
+            assert found.tolist() == (ids if len(sampled) > 2 else [0, 1])
+        assert track(poses, np.arange(frames + 1), START, "tkm", memory=Memory(9, 0.5), **learned)[0].tolist() == [0, 0]
+
+
+def test_the_larger_box_tells_how_far_is_far():
+    whole, half = standing([0], [(100, 100)]), standing([4], [(180, 100)])
+    half = dataclasses.replace(half, box_xyxy_px=half.box_xyxy_px / 2 + np.array([90, 50, 90, 50], np.float32))
+    for later, earlier in ((half, whole), (dataclasses.replace(whole, frame=half.frame + 4), half)):
+        both = dataclasses.replace(later, frame=earlier.frame + 4)
+        is_near = [within_reach(both, earlier, reach)[0, 0] for reach in (80 / 4 / np.sqrt(9000) * f for f in (0.99, 1.01))]
+        assert is_near == [False, True]
 
 
 def test_two_lost_people_come_back_as_the_matching_of_highest_total_says():
@@ -147,9 +168,9 @@ def test_what_is_remembered_is_bounded_and_those_seen_last_stay():
 
 
 def test_memory_that_makes_no_sense_and_a_state_without_order_are_refused():
-    for frames, similarity in ((-1, 0.5), (1, 0), (1, 1.1), (1, np.nan)):
+    for wrong in ((-1, 0.5), (1, 0), (1, 1.1), (1, np.nan), (1, 0.5, 0), (1, 0.5, np.nan)):
         with pytest.raises(ValueError, match="Memory"):
-            Memory(frames, similarity)
+            Memory(*wrong)
     _, state = track(standing([0, 1], [(100, 100), (400, 100)]), np.arange(2), START, memory=Memory(3, 0.5))
     assert state.missed.tolist() == [0, 1]
     for missed in ([1, 0], [-1, 0], [0]):

@@ -41,8 +41,8 @@ class HeadFacts:
     tau          frames on each side of the window that it was trained over; 0 for a refinement head of single frames
     channels     of F, or of H for a refinement head: of a reduced one those beside the keypoint head's own responses
     hidden       units of the classifiers' first two layers; 0 for a refinement head, which has none
-    divisor      of a refinement head over windows: what Eq. 6 was divided by in its training (choice 9 of docs/method.md); `window`
-                 where there is nothing to divide
+    divisor      of a refinement head over windows: what Eq. 6 was divided by in its training (choice 9 of docs/method.md);
+                 `window` where there is nothing to divide
     """
 
     kind: HeadKind

@@ -114,7 +114,7 @@ class PoseNetwork(nn.Module):
         )
 
     def responses(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The keypoint head's answers to these features that the refinement module looks at, (N, K, h, w) each; none but MoveNet's."""
+        """The keypoint head's answers to these features that refinement looks at, (N, K, h, w) each; none but MoveNet's."""
         return self.keypoints.responses(features)
 
     def normalise(self, pixels: Tensor) -> Tensor:

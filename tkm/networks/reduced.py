@@ -30,6 +30,7 @@ RESPONSES = 2 * 17  # of the heatmaps, and of these as the network's decoding we
 MATCHING_INPUTS = COLOUR_SCALES * COLOUR_CHANNELS + sum(_RAW)
 REFINEMENT_INPUTS = MATCHING_INPUTS + PYRAMID_CHANNELS + RESPONSES + 2
 BODY_CELLS = 8  # rows and columns of a crop whose means TBM is computed from
+_DROPOUT = 0.2  # the rendered people are some hundreds, and easily learnt by heart
 _LEAST_RESPONSE = 1e-5
 _LOG_LEAST_RESPONSE = math.log(_LEAST_RESPONSE)
 
@@ -79,12 +80,13 @@ class CellNetwork(nn.Module):
         self.standardise = nn.BatchNorm1d(inputs, affine=False)
         self.project = nn.Linear(inputs, channels)
         self.hidden = nn.Linear(inputs, 2 * channels)
+        self.dropout = nn.Dropout(_DROPOUT)
         self.add = nn.Linear(2 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., channels) of (..., inputs)."""
         x = self.standardise(x.float().flatten(0, -2)).reshape(x.shape)
-        y: Tensor = self.project(x) + self.add(torch.relu(self.hidden(x)))
+        y: Tensor = self.project(x) + self.add(self.dropout(torch.relu(self.hidden(x))))
         return y
 
 

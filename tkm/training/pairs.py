@@ -43,20 +43,22 @@ def draw_pairs(frame: Int, track_id: Int, identity: Int, positives: int, most_fr
     and, where there are as many, for half of them the true location of a person and a wrong one of the same: those teach what
     refinement asks for. Where a video has fewer of a kind, there are fewer.
 
-    Args: frame, track_id (P,) int64; identity (P, K, S) int64 of `tkm.training.samples.identities`; positives, how many are wanted;
-        most_frames, the longest gap; rng, which alone decides what is drawn.
+    Args: frame, track_id (P,) int64, P at least 1; identity (P, K, S) int64 of `tkm.training.samples.identities`; positives, how
+        many are wanted; most_frames, the longest gap; rng, which alone decides what is drawn.
     """
     P, K, S = identity.shape
     draws = positives * _DRAWS
     one, other = rng.integers(P, size=(2, draws))
     keypoint = rng.integers(K, size=draws)
-    places = np.where(rng.random((2, draws)) < OWN_SHARE, rng.integers(OWN + 1, size=(2, draws)), rng.integers(OWN + 1, S, (2, draws)))
+    is_first = rng.random((2, draws)) < OWN_SHARE
+    places = np.where(is_first, rng.integers(OWN + 1, size=(2, draws)), rng.integers(OWN + 1, S, (2, draws)))
     is_later = frame[one] > frame[other]
     later, earlier = np.where(is_later, one, other), np.where(is_later, other, one)
     later_place, earlier_place = np.where(is_later, places[0], places[1]), np.where(is_later, places[1], places[0])
     of_later, of_earlier = identity[later, keypoint, later_place], identity[earlier, keypoint, earlier_place]
     gap = frame[later] - frame[earlier]
-    is_known = (of_later != UNCLEAR) & (of_earlier != UNCLEAR) & ((of_later >= 0) | (of_earlier >= 0)) & (gap > 0) & (gap <= most_frames)
+    is_near = (gap > 0) & (gap <= most_frames)
+    is_known = is_near & (of_later != UNCLEAR) & (of_earlier != UNCLEAR) & ((of_later >= 0) | (of_earlier >= 0))
     is_same = of_later == of_earlier
     same = np.flatnonzero(is_known & is_same)[:positives]
     negative = is_known & ~is_same

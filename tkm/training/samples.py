@@ -27,10 +27,10 @@ class Samples:
     frame        (P,) int64, place of the frame among the sampled ones
     track_id     (P,) int64, who it truly is; -1 where the detection is of nobody
     cell         (P, K, S) int64, places as cells of the heatmap; -1 for none
-    xy_cells     (P, K, 2) float32, where each keypoint truly is, in cells of the heatmap from its corner; NaN where that is not known
+    xy_cells     (P, K, 2) float32, where each keypoint truly is, in cells of the heatmap from its corner; NaN where not known
     visibility   (P, K) int8, 2 seen, 1 hidden, 0 not annotated
-    inputs       (P, K, S, n) float16, what reduced heads look at in these places; or (P, D, h, w) float16, the backbone's map, which
-                 the paper's heads take
+    inputs       (P, K, S, n) float16, what reduced heads look at in these places; or (P, D, h, w) float16, the backbone's map,
+                 which the paper's heads take
     body         (P, B, n) float16, what a reduced body head looks at; B is 0 for the paper's, which takes the map
     """
 
@@ -82,8 +82,8 @@ def distances_cells(samples: Samples, columns: int) -> Float:
 def identities(samples: Samples, columns: int) -> Int:
     """Whose keypoint is at each place, (P, K, S) int64: the person's track id, NOBODY for a wrong place, UNCLEAR.
 
-    A true location is the place of the truth itself, or one that lies within HIT_CELLS of it; between that and MISS_CELLS, in people
-    that are of nobody, and of keypoints that are not annotated, nothing is said.
+    A true location is the place of the truth itself, or one that lies within HIT_CELLS of it; between that and MISS_CELLS, in
+    people that are of nobody, and of keypoints that are not annotated, nothing is said.
     """
     distance = distances_cells(samples, columns)
     track = np.broadcast_to(samples.track_id[:, None, None], distance.shape)

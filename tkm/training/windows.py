@@ -1,4 +1,4 @@
-"""The same person in the frames around, by true identity: the windows that refinement is trained on (choice 11 of docs/method.md).
+"""The same person in the frames around, by true identity: windows to train refinement on (choice 11 of docs/method.md).
 
 Shape legend: P people, J = 2 tau counterparts of each.
 """
