@@ -31,7 +31,7 @@ from tkm.networks.facts import FACTS
 from tkm.networks.heads import REDUCED_NETWORKS
 from tkm.skeleton import Skeleton, skeleton_of
 from tkm.training.samples import Samples, assigned
-from tkm.types import DetectionSet, Float
+from tkm.types import Bool, DetectionSet, Float
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -182,7 +182,8 @@ def _samples(
 def _truth_of(detections: DetectionSet, true: Sequence, skeleton: Skeleton) -> tuple[np.ndarray, Float, np.ndarray]:
     """Who detections are of, (P,), and where that person's keypoints are, (P, K, 2), with their visibility (P, K)."""
     people, P, K = true.people, len(detections), len(skeleton.keypoints)
-    (box_xyxy_px, has_box), is_given = boxes_of(people), ~np.isnan(people.xy_px).any(axis=2)
+    box_xyxy_px, has_box = boxes_of(people)
+    is_given: Bool = ~np.isnan(people.xy_px).any(axis=2)
     shown = visibility_of(people, is_given)
     person = np.full(P, -1, np.int64)
     for frame in np.unique(detections.frame):
