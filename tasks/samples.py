@@ -183,7 +183,7 @@ def _truth_of(detections: DetectionSet, true: Sequence, skeleton: Skeleton) -> t
     """Who detections are of, (P,), and where that person's keypoints are, (P, K, 2), with their visibility (P, K)."""
     people, P, K = true.people, len(detections), len(skeleton.keypoints)
     box_xyxy_px, has_box = boxes_of(people)
-    is_given: Bool = ~np.isnan(people.xy_px).any(axis=2)
+    is_given: Bool = np.logical_not(np.isnan(people.xy_px).any(axis=2))
     shown = visibility_of(people, is_given)
     person = np.full(P, -1, np.int64)
     for frame in np.unique(detections.frame):
