@@ -15,6 +15,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import clips, report
@@ -43,6 +45,7 @@ from tasks.plan import VideoPlan
 from tasks.stage import Params
 from tkm.networks import faster_rcnn, runtime
 from tkm.networks.facts import NETWORKS
+from tkm.networks.pose import PoseNetwork
 from tkm.refinement import support
 
 TAU = 5
@@ -148,7 +151,7 @@ def measure(setting: Setting) -> dict[str, Any]:
 
 
 def passes(plan: VideoPlan, by_detector: VideoPlan) -> dict[str, float]:
-    """Seconds of the forward passes alone: detector, backbone with keypoint head, and the heads' modules."""
+    """Seconds of the forward passes alone: detector, backbone with keypoint head, and the heads at the cells of embed."""
     params = plan.params["estimate"]
     assert isinstance(params, estimate.EstimateParams)
     canvases, crops = network_rows(plan, params)
@@ -162,18 +165,29 @@ def passes(plan: VideoPlan, by_detector: VideoPlan) -> dict[str, float]:
         spent = seconds_alone(images, lambda frames: frames, partial(faster_rcnn.find_people, network), step)  # type: ignore[arg-type]
         alone["detect"] = spent * len(line.frames) / len(some)
     if embed.STAGE in plan.stages:
-        pose, modules = estimate.pose_network(params), _modules(plan).values()
+        pose = estimate.pose_network(params)
+        heads = _heads(plan, pose).values()
         alone["heads"] = seconds_alone(
-            crops, lambda pixels: pose.features(pose.normalise(pixels)), lambda maps: [module(maps) for module in modules]
+            crops, lambda pixels: pose.features(pose.normalise(pixels)), lambda maps: [head(maps) for head in heads]
         )
     return alone
 
 
-def _modules(plan: VideoPlan) -> dict[str, Any]:
+def _heads(plan: VideoPlan, pose: PoseNetwork) -> dict[str, Callable[[tuple[Tensor, ...]], Tensor]]:
+    """What embed asks each head of the backbone's maps, by the head's kind: any cells, for all of them cost the same."""
     digests = plan.params["embed"]
     assert isinstance(digests, embed.EmbedParams)
     matching, refinement = trained.matching(str(digests.matching)), trained.refinement(str(digests.refinement))
-    return {"matching": matching.module, "refinement": refinement.scalars}
+    K, S = len(pose.skeleton.keypoints), 1 + CANDIDATES
+    cell = torch.arange(K * S, device=runtime.device()).reshape(1, K, S)
+
+    def cells(maps: tuple[Tensor, ...]) -> Tensor:
+        return cell.expand(len(maps[0]), -1, -1)
+
+    return {
+        "matching": lambda maps: matching.at(maps, cells(maps)),
+        "refinement": lambda maps: refinement.scalars(maps, pose.responses(maps), cells(maps)),
+    }
 
 
 @torch.inference_mode()
@@ -187,7 +201,7 @@ def gmac(plan: VideoPlan, people: int) -> dict[str, float]:
     if embed.STAGE not in plan.stages:
         return found
     maps = pose.features(crop)
-    found |= {f"{name} module": _gmac(partial(module, maps)) for name, module in _modules(plan).items()}
+    found |= {f"{kind} module": _gmac(partial(head, maps)) for kind, head in _heads(plan, pose).items()}
     digest = str(plan.params["embed"].matching)  # type: ignore[attr-defined]
     classifiers, K, S = trained.matching(digest).classifiers, len(pose.skeleton.keypoints), 1 + CANDIDATES
     f = torch.zeros(people, K, classifiers.channels, device=device)

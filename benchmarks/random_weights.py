@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from tasks.heads import Role
 from tkm import weights
@@ -62,16 +63,25 @@ def write_pose(folder: Path, name: str, crops: NDArray[np.uint8], tau: int, *, w
             facts = HeadFacts.usual(kind, name, sha256, network.skeleton.name, tau)
             head = build(facts)
             assert isinstance(head, Matching | Refinement)
-            _settle(head, lambda module=head.module: module(maps))  # type: ignore[misc]
+            _settle(head, partial(_everywhere, head, network, maps))
             files[kind] = folder / f"{kind}.safetensors"
             save_head(files[kind], head, facts)
     return files
 
 
+def _everywhere(head: Matching | Refinement, network: PoseNetwork, maps: tuple[Tensor, ...]) -> Tensor:
+    """F or H of a head in all cells of the heatmaps."""
+    rows, columns = network.keypoints.answer(maps).heatmap.shape[2:]
+    cell = torch.arange(rows * columns).expand(len(maps[0]), 1, -1)
+    if isinstance(head, Matching):
+        return head.at(maps, cell)
+    return head.module.at(maps, network.responses(maps), cell)
+
+
 def _settle(module: nn.Module, run: Callable[[], object]) -> None:
     """Give batch norms the statistics of what `run` sends through them."""
     for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
+        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
             norm.momentum = None  # a plain mean
     module.train()
     with torch.no_grad():

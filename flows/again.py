@@ -15,7 +15,7 @@ from flows.settings import SettingsError, own_parameters, sentence
 from storage import runs, tables
 from storage.sources import InputError, Source
 from storage.store import Store
-from tasks import given, index
+from tasks import given, index, refine
 from tasks.given import GivenParams
 from tasks.heads import HeadsError, Role, unused, with_other_weights
 from tasks.pipeline import PIPELINE
@@ -203,8 +203,12 @@ def _changes(stage: str, changes: Iterable[str]) -> _Changes:
 
 
 def _params(rows: Mapping[str, Mapping[str, Any]], changes: _Changes) -> dict[str, Params]:
-    """A video's parameters of all stages; of those that it did not go through, the defaults."""
-    recorded = {stage.name: json.loads(rows[stage.name]["params"]) if stage.name in rows else {} for stage in PIPELINE}
+    """A video's parameters of all stages; of those that it did not go through, the defaults, but that refine stays off."""
+    absent = {refine.STAGE.name: {"on": False}}
+    recorded = {
+        stage.name: json.loads(rows[stage.name]["params"]) if stage.name in rows else absent.get(stage.name, {})
+        for stage in PIPELINE
+    }
     for stage in (stage for stage in PIPELINE if stage.name in changes):
         recorded[stage.name] = {**without_derived(stage, recorded[stage.name]), **changes[stage.name]}
     return {stage.name: _validated(stage, recorded[stage.name]) for stage in PIPELINE}

@@ -66,10 +66,12 @@ from flows.errors import ClusterError, ClusterLostError, EvaluationError, Server
 from flows.options import with_cluster, with_manner, with_settings
 from flows.settings import SettingsError, load_settings, manner, use_s3
 from flows.starting import check_start, with_server
+from flows.train_cli import train
 from storage.artifacts import DamagedArtifactError
 from storage.runs import split_address
 from storage.sources import InputError
 from storage.store import Store, StoreError
+from tasks.fit import TrainingError
 from tkm.weights import WeightsError
 
 USAGE, SOME_FAILED = 2, 1  # exit statuses: wrong usage or settings; some videos failed
@@ -80,6 +82,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Annotate every person in videos with 2D poses and track ids, and keep the results as tables.",
 )
+app.add_typer(train, name="train")
 console = Console()
 
 
@@ -101,7 +104,9 @@ def _main() -> None:
         app()
     except (SettingsError, InputError, StoreError, ClusterError, WeightsError) as error:
         sys.exit(_say(error, USAGE))
-    except (TooManyFailuresError, EvaluationError, ServerError, ClusterLostError, DamagedArtifactError, OSError) as error:
+    except (
+        TooManyFailuresError, EvaluationError, TrainingError, ServerError, ClusterLostError, DamagedArtifactError, OSError
+    ) as error:  # fmt: skip
         sys.exit(_say(error, SOME_FAILED))  # OSError: a full disk, a network that is down, rights
     except Exception as error:
         from botocore.exceptions import BotoCoreError

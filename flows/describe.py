@@ -12,7 +12,7 @@ from rich.table import Table
 
 from flows.options import option_name
 from flows.settings import S3, S3_SECRETS, Engine, Limits, Weights, own_parameters
-from storage.schemas import EVALUATED, PUBLISHED, describe, description_of, name_of, unit_of
+from storage.schemas import EVALUATED, PUBLISHED, TRAINED, describe, description_of, name_of, unit_of
 from tasks import evaluation
 from tasks.heads import ROLES, option
 from tasks.pipeline import PIPELINE, STEPS
@@ -40,7 +40,7 @@ def whole() -> Iterator[str | Table]:
     for name, field in S3.model_fields.items():
         yield _setting(f"TKM_S3__{name.upper()}" if name in S3_SECRETS else f"--s3-{name.replace('_', '-')}", field)
     yield "\n[bold]Published tables[/]"
-    for schema in (*PUBLISHED, *EVALUATED):
+    for schema in (*PUBLISHED, *EVALUATED, *TRAINED):
         yield _columns(schema)
 
 

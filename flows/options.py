@@ -14,7 +14,7 @@ from flows.settings import S3, S3_SECRETS, Engine, Limits, Weights, own_paramete
 from tasks.heads import ROLES
 from tasks.heads import option as weights_option
 from tasks.pipeline import PIPELINE
-from tasks.stage import Stage
+from tasks.stage import Params, Stage
 
 
 def option_name(stage: Stage, name: str) -> str:
@@ -94,6 +94,15 @@ def with_cluster(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, as `with_settings` does, the options of the cluster and of S3."""
     engine = (("engine", "dask"), ("engine", "workers"))
     return _with_options(command, [option for option in _parameter_options() if option[0] == "s3" or option[:2] in engine])
+
+
+def with_params(params: type[Params]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command, as `with_settings` does, an option for every one of these parameters, all in section `params`."""
+    own = [
+        ("params", name, _option(f"params__{name}", f"--{name.replace('_', '-')}", field, "parameters"))
+        for name, field in params.model_fields.items()
+    ]
+    return lambda command: _with_options(command, own)
 
 
 def _with_options(

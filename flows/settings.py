@@ -154,9 +154,11 @@ Settings: Any = create_model("Settings", __base__=_Sources, **_SECTIONS)
 
 
 def stage_params(settings: Any) -> dict[str, Params]:
-    """Parameters by stage name."""
+    """Parameters by stage name; they know which of them were set, and which are defaults."""
     return {
-        stage.name: stage.Params(**getattr(settings, stage.name).model_dump(include=set(own_parameters(stage))))
+        stage.name: stage.Params(
+            **getattr(settings, stage.name).model_dump(include=set(own_parameters(stage)), exclude_unset=True)
+        )
         for stage in PIPELINE
     }
 

@@ -445,6 +445,31 @@ SCORES_BY_VIDEO = _schema(
 
 EVALUATED = (TRUTH_FRAMES, TRUTH_POSES, SCORES, SCORES_BY_VIDEO)
 
+SAMPLES = _schema(
+    "samples",
+    "what heads are trained on: people that a run found, who they truly are, and what a frozen network sees of them",
+    _field("frame", pa.int64(), "place of the frame among the sampled ones", "frames"),
+    _field("track_id", pa.int64(), "who it truly is; -1 where the detection is of nobody"),
+    _field("cell", _INTS, "(K, S): the true place, the pose's own and the candidates', as cells; -1 for none", "cells"),
+    _field("xy_cells", _FLOATS, "(K, 2): where keypoints truly are in the crop; NaN for unknown", "cells"),
+    _field("visibility", pa.list_(pa.field("element", pa.int8(), nullable=False)), "(K): 2 seen, 1 hidden, 0 not annotated"),
+    _field("inputs", pa.binary(), "float16, (K, S, n) what reduced heads look at, or (D, h, w) the map that the paper's take"),
+    _field("body", pa.binary(), "float16, (B, n) what a reduced body head looks at; empty for the paper's"),
+)
+
+TRAININGS = _schema(
+    "trainings",
+    "how trainings went: one row an epoch and metric",
+    _field("training", pa.string(), "key of the training: digest of all that its result comes from"),
+    _field("what", pa.string(), "what was trained: `pose`, `temporal`, `body` or `detector`"),
+    _field("epoch", pa.int32(), "number of the epoch, from 1", "epochs"),
+    _field("split", pa.string(), "`train` for a mean over the epoch, `val` for what was measured after it on data held out"),
+    _field("metric", pa.string(), "`loss`, which is minimised, `lr`, the learning rate, `seconds` of the epoch, and others"),
+    _field("value", pa.float64(), "the metric's value"),
+)
+
+TRAINED = (TRAININGS,)
+
 ABLATION = _schema(
     "ablation",
     "a metric of a row of the ablation, or of its difference to another row",

@@ -22,7 +22,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from storage import s3
-from storage.schemas import EVALUATED, PUBLISHED, describe, name_of, with_columns
+from storage.schemas import EVALUATED, PUBLISHED, TRAINED, describe, name_of, with_columns
 from storage.store import Store, StoreError
 
 _DATA = ("frames", "poses", "tracks")
@@ -30,6 +30,7 @@ _SORT = {
     "frames": ("video", "frame"), "poses": ("video", "frame", "track_id"), "tracks": ("video", "track_id"),
     "truth_frames": ("video", "frame"), "truth_poses": ("video", "frame", "person"),
     "scores": ("evaluation", "metric", "joint"), "scores_by_video": ("evaluation", "video", "metric", "joint"),
+    "trainings": ("training", "epoch", "split", "metric"),
 }  # fmt: skip
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]+")
 _FILES_A_SHARD = 8  # more small files than this are compacted
@@ -169,10 +170,19 @@ def replace_truth(store: Store, shard: int, videos: Collection[str], rows: Mappi
 
 def replace_scores(store: Store, evaluation: str, rows: Mapping[str, pa.Table]) -> None:
     """Put rows of `scores` and `scores_by_video` in place of all that they hold of one evaluation, a digest in hexadecimal."""
-    if not re.fullmatch(r"[0-9a-f]+", evaluation):
-        raise ValueError(f"not a digest: {evaluation}")
     for name, own in rows.items():
-        _until_committed(partial(_overwrite, store, name, None, own, f"evaluation = '{evaluation}'"))
+        _until_committed(partial(_overwrite, store, name, None, own, f"evaluation = '{_digest(evaluation)}'"))
+
+
+def replace_training(store: Store, training: str, rows: pa.Table) -> None:
+    """Put rows of `trainings` in place of all that it holds of one training, a digest in hexadecimal."""
+    _until_committed(partial(_overwrite, store, "trainings", None, rows, f"training = '{_digest(training)}'"))
+
+
+def _digest(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]+", text):
+        raise ValueError(f"not a digest: {text}")
+    return text
 
 
 def replace_failures(store: Store, shard: int, videos: Collection[str], rows: pa.Table) -> None:
@@ -278,7 +288,7 @@ def _until_committed(write: Callable[[], object]) -> None:
 
 
 def _schema(name: str) -> pa.Schema:
-    return next(schema for schema in (*PUBLISHED, *EVALUATED) if name_of(schema) == name)
+    return next(schema for schema in (*PUBLISHED, *EVALUATED, *TRAINED) if name_of(schema) == name)
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from tasks.stage import Params
 from tkm import weights
 from tkm.networks.heads import HeadFacts, HeadKind, check_fits, load_head, read_facts
+from tkm.refinement import Divisor
 from tkm.skeleton import skeleton_of
 from tkm.weights import WeightsError
 
@@ -32,7 +33,8 @@ _PLACES: dict[Role, tuple[_Place, ...]] = {
 }
 _STAGES: dict[Role, str] = {"pose": "estimate", "detector": "detect"}  # of the networks
 _EMBEDDED: dict[Role, str] = {"pose": "movenet-thunder", "detector": "nanodet"}  # the networks that need no file
-_HOW = "docs/networks.md says how to train one"
+_EMBEDDED_DIGESTS = {weights.digest(name) for name in ("matching", "body", "refinement", "self-refinement")}
+_HOW = "`tkm train temporal` and `tkm train body` make them"
 
 
 class HeadsError(ValueError):
@@ -47,9 +49,14 @@ def option(role: Role) -> str:
 def with_weights(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Params]:
     """Parameters by stage in which every digest stands where its file is used, and nowhere else.
 
+    Heads that no file is given for are the embedded ones, where the poses are the embedded network's. What nobody has asked for and
+    that cannot be had is left out: without heads `oks` tracks and nothing is refined.
+
     Args: params, by stage name, whatever digests they had; digests, SHA-256 of the files there are, by role.
     Raises: HeadsError where a file is needed and not there, or is for a network that takes none.
     """
+    digests = {**_embedded(params), **{role: digest for role, digest in digests.items() if digest not in _EMBEDDED_DIGESTS}}
+    params = _without_heads(params, digests)
     used = _uses(params)
     needed = [kind for kind in HEADS if used[kind]]
     if needed and _param(params, "poses", "sha256"):
@@ -60,7 +67,8 @@ def with_weights(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Par
     for kind in needed:
         if kind not in digests:
             raise HeadsError(
-                f"{_why(params, kind)} needs a trained {kind} head, and none is embedded: give one by {option(kind)} FILE; {_HOW}"
+                f"{_why(params, kind)} needs a {kind} head that was trained for {_param(params, 'estimate', 'network')}, and none is "
+                f"embedded for these poses: give one by {option(kind)} FILE; {_HOW}"
             )
     for role in _STAGES:
         if used[role]:
@@ -70,6 +78,28 @@ def with_weights(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Par
         values |= dict.fromkeys(used[role], digest)
     stages = {stage for stage, _ in values}
     return {**params, **{name: _with(params[name], {f: v for (s, f), v in values.items() if s == name}) for name in stages}}
+
+
+def _embedded(params: _ByStage) -> dict[Role, str]:
+    """Digests of the heads in the package, where these parameters' poses are the embedded network's own."""
+    own = params["estimate"].model_dump()
+    if (own["network"], own["weights"]) != (_EMBEDDED["pose"], None):
+        return {}
+    names = {"matching": "matching", "body": "body", "refinement": "refinement" if _param(params, "paths", "tau") else "self-refinement"}
+    return {role: weights.digest(name) for role, name in names.items()}  # type: ignore[misc] - names are roles
+
+
+def _without_heads(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Params]:
+    """Parameters in which what needs a head that is not there, and that nobody has asked for, is left out."""
+    is_posed = not _param(params, "poses", "sha256")
+    found = dict(params)
+    track, refine = params["track"], params["refine"]
+    if "similarity" not in track.model_fields_set and not (is_posed and "matching" in digests):
+        found["track"] = type(track)(**{**track.model_dump(include=track.model_fields_set), "similarity": "oks"})
+    needed: tuple[Role, ...] = ("refinement", "matching") if _param(params, "paths", "tau") else ("refinement",)
+    if "on" not in refine.model_fields_set and not (is_posed and all(role in digests for role in needed)):
+        found["refine"] = type(refine)(**{**refine.model_dump(include=refine.model_fields_set), "on": False})
+    return found
 
 
 def _check_network(params: _ByStage, role: Role, *, is_given: bool) -> None:
@@ -124,7 +154,8 @@ def check_weights(params: _ByStage, locate: Callable[[str], Path], given: Mappin
     """See that all weights files of these parameters fit what they are used for, before anything is computed with them.
 
     Heads must be of the pose network, its very weights and its skeleton; a refinement head of single frames goes with
-    --paths-tau 0, one of windows with more. The files of `given` (role -> address) are loaded whole, and networks built of them.
+    --paths-tau 0, one of windows with more and with the --refine-divisor of its training. The files of `given` (role -> address)
+    are loaded whole, and networks built of them.
 
     Args: locate, the file on this machine of a digest.
     Raises: WeightsError, which names option and file.
@@ -163,11 +194,22 @@ def _check_head(params: _ByStage, kind: HeadKind, facts: HeadFacts, where: str) 
     pose_sha256 = str(_param(params, "estimate", "weights") or weights.digest(network))
     skeleton = str(_param(params, "estimate", "skeleton"))
     check_fits(facts, where=where, kind=kind, network=network, pose_sha256=pose_sha256, skeleton=skeleton)
-    tau = _param(params, "paths", "tau")
-    if kind == "refinement" and (facts.tau == 0) != (tau == 0):
+    if kind == "refinement":
+        _check_scale(facts, int(_param(params, "paths", "tau")), _param(params, "refine", "divisor"), where)
+
+
+def _check_scale(facts: HeadFacts, tau: int, divisor: Divisor, where: str) -> None:
+    """Raise WeightsError where a refinement head learned responses of another scale than Eq. 6 has under these parameters."""
+    if (facts.tau == 0) != (tau == 0):
         trained = f"over windows of {facts.tau} frames on each side" if facts.tau else "on single frames"
-        remedy = f"give --paths-tau {facts.tau}, or a head that was trained the other way"
-        raise WeightsError(f"{where} was trained {trained}, and --paths-tau is {tau}: it would answer at another scale; {remedy}")
+        setting, used, wanted = "--paths-tau", str(tau), str(facts.tau)
+    elif tau and facts.divisor != divisor:
+        trained = "with sums divided by " + ("the window's length" if facts.divisor == "window" else "1 + the sum of W")
+        setting, used, wanted = "--refine-divisor", divisor, facts.divisor
+    else:
+        return
+    remedy = f"give {setting} {wanted}, or a head that was trained the other way"
+    raise WeightsError(f"{where} was trained {trained}, and {setting} is {used}: it would answer at another scale; {remedy}")
 
 
 def _uses(params: _ByStage) -> dict[Role, set[tuple[str, str]]]:

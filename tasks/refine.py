@@ -8,7 +8,7 @@ predicted keypoints of the counterparts, weighed by keypoint matching. The place
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from tasks import embed, estimate, paths, suppress, trained
 from tasks.people import features_of
 from tasks.stage import Block, Params, Resources, Stage, digest_field
 from tkm.networks import runtime
+from tkm.refinement import Divisor
 from tkm.types import FeatureSet
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ class RefineParams(Params):
     """Parameters of refine."""
 
     on: bool = Field(False, description="refine keypoints", json_schema_extra={"option": "--refine"})
-    divisor: Literal["window", "weights"] = Field(
-        "window", description="Eq. 6 divides by the window's 2 tau + 1 frames, however short the path, or by 1 + the sum of W"
+    divisor: Divisor = Field(
+        "window",
+        description="Eq. 6 divides by the window's 2 tau + 1 frames, however short the path, or by 1 + the sum of W: as in the "
+        "refinement head's training",
     )
     matching: str | None = digest_field("the matching head")
     refinement: str | None = digest_field("the refinement head")

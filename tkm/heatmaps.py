@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,25 @@ def gather_vectors(maps: Tensor, cell: Tensor) -> Tensor:
     N, K, C = cell.shape
     known = cell.clamp(min=0).reshape(N, 1, K * C).expand(-1, maps.shape[1], -1)
     vectors = maps.flatten(2).gather(2, known).float().reshape(N, maps.shape[1], K, C).permute(0, 2, 3, 1)
+    return vectors.masked_fill((cell < 0)[..., None], 0)
+
+
+def sample_vectors(maps: tuple[Tensor, ...], cell: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Vectors of maps of several resolutions at the middles of cells, side by side, between cells of a map bilinear.
+
+    Args: maps, (N, D_i, rows_i, columns_i) each; cell (N, K, C) int64 of a map of `shape` (rows, columns), row * columns + column.
+    Returns: (N, K, C, sum of D_i) float32, 0 where the cell is -1.
+    """
+    rows, columns = shape
+    N, K, C = cell.shape
+    known = cell.clamp(min=0)
+    x = (known % columns + 0.5) * (2 / columns) - 1
+    y = (known.div(columns, rounding_mode="floor") + 0.5) * (2 / rows) - 1
+    grid = torch.stack([x, y], dim=-1).reshape(N, K * C, 1, 2)
+    sampled = [
+        functional.grid_sample(level.float(), grid, mode="bilinear", padding_mode="border", align_corners=False) for level in maps
+    ]
+    vectors = torch.cat(sampled, dim=1).reshape(N, -1, K, C).permute(0, 2, 3, 1)
     return vectors.masked_fill((cell < 0)[..., None], 0)
 
 

@@ -142,7 +142,7 @@ def test_another_head_runs_embed_and_what_rests_on_it_and_no_network_of_the_firs
 
 
 def test_a_rerun_without_the_option_keeps_the_heads_of_the_run_and_brings_them_from_the_store(store: Store) -> None:
-    assert computed(again(store, "refine", "divisor=weights")) == {"refine": FRAMES, "publish": FRAMES}
+    assert computed(again(store, "paths", "tau=1")) == {"paths": FRAMES, "refine": FRAMES, "publish": FRAMES}
     assert computed(again(store, "track", "similarity=iou")) == {"track": FRAMES, "publish": FRAMES}
 
 
@@ -185,6 +185,8 @@ def test_heads_that_do_not_fit_are_refused_before_anything_starts(
 ) -> None:
     with pytest.raises(WeightsError, match=r"--matching-weights .*body\.safetensors is a body head"):
         again(store, "embed", matching=heads["body"])
+    with pytest.raises(WeightsError, match=r"the run's refinement head .* and --refine-divisor is weights"):
+        again(store, "refine", "divisor=weights")
     stranger = save_random_head(tmp_path / "stranger", "matching", pose_sha256="0" * 64)
     command = ["annotate", str(people_clip), "-o", str(tmp_path / "new"), "--track-similarity", "tkm"]
     done = tkm(*command, "--matching-weights", str(stranger))

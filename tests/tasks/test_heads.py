@@ -155,6 +155,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "matching": ("matching", {}),
         "refinement": ("refinement", {}),
         "of single frames": ("refinement", {"tau": 0}),
+        "by weights": ("refinement", {"divisor": "weights"}),
         "body": ("body", {}),
         "of another network": ("matching", {"network": "hrnet-w32"}),
         "of other weights": ("matching", {"pose_sha256": OTHER}),
@@ -177,6 +178,8 @@ REFINED = {"track": {"similarity": "tkm"}, "refine": {"on": True}}
         ({"matching": "of another skeleton"}, 5, "trained for the skeleton posetrack_15"),
         ({"refinement": "of single frames"}, 5, "trained on single frames, and --paths-tau is 5"),
         ({}, 0, "trained over windows of 5 frames.*--paths-tau is 0.*give --paths-tau 5"),
+        ({"refinement": "by weights"}, 5, "by 1 . the sum of W, and --refine-divisor is window.*give --refine-divisor weights"),
+        ({"refinement": "by weights"}, 0, "trained over windows of 5 frames"),
     ],
 )
 @pytest.mark.parametrize("is_given", [True, False], ids=["given now", "of an earlier run"])
@@ -195,6 +198,27 @@ def test_heads_that_do_not_fit_are_named(
     with pytest.raises(WeightsError, match=f"{where}.*{said}") as caught:
         check_weights(placed, located.__getitem__, chosen if is_given else {})
     assert str(files["matching"].parent) not in str(caught.value), "the copy in the cache is not what the user knows"
+
+
+@pytest.mark.parametrize(
+    ("head", "tau", "said"),
+    [
+        ("by weights", 5, None),
+        ("refinement", 5, "divided by the window's length, and --refine-divisor is weights.*give --refine-divisor window"),
+        ("of single frames", 0, None),  # where there is nothing to divide
+    ],
+)
+def test_a_refinement_head_goes_with_the_divisor_of_its_training(
+    files: dict[str, Path], head: str, tau: int, said: str | None
+) -> None:
+    digests: dict[Role, str] = {"matching": "1" * 64, "refinement": "3" * 64}
+    located = {digests["matching"]: files["matching"], digests["refinement"]: files[head]}
+    placed = with_weights(params(refine={"on": True, "divisor": "weights"}, paths={"tau": tau}), digests)
+    if said is None:
+        check_weights(placed, located.__getitem__, {})
+        return
+    with pytest.raises(WeightsError, match=f"^the run's refinement head 33333333 was trained with sums {said}"):
+        check_weights(placed, located.__getitem__, {})
 
 
 def test_a_given_file_that_is_no_head_is_named_as_the_user_knows_it(tmp_path: Path) -> None:

@@ -98,10 +98,23 @@ def maps(scene: Scene, of: Callable[[tuple[torch.Tensor, ...]], torch.Tensor]) -
         return of(features).numpy()
 
 
+def everywhere(features: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Every cell of each crop, as places of one keypoint."""
+    rows, columns = features[0].shape[2:]
+    return torch.arange(rows * columns).expand(len(features[0]), 1, -1)
+
+
 def test_embed_takes_features_and_scalars_at_the_cells_of_pose_and_candidates(scene: Scene) -> None:
     candidates = candidates_from_table(kept(scene), COCO_17)
-    F = maps(scene, trained.matching(scene.digests["matching"]).module)
-    a = maps(scene, trained.refinement(scene.digests["refinement"]).scalars)
+    matching, refinement = trained.matching(scene.digests["matching"]), trained.refinement(scene.digests["refinement"])
+    network = estimate.pose_network(scene.block.input_params["estimate"])  # type: ignore[arg-type]
+
+    def all_scalars(features: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        H = refinement.module.at(features, network.responses(features), everywhere(features))[:, 0]
+        return torch.nn.functional.linear(H, refinement.response.weight[:, :, 0, 0]).mT
+
+    F = maps(scene, lambda features: matching.at(features, everywhere(features))[:, 0])  # (P, cells, D)
+    a = maps(scene, all_scalars)  # (P, K, cells)
     assert scene.features.feature is not None
     assert scene.features.feature_step is not None
     assert scene.features.scalar is not None
@@ -114,18 +127,17 @@ def test_embed_takes_features_and_scalars_at_the_cells_of_pose_and_candidates(sc
             assert not vectors[p, k, s].any()
             assert np.isnan(scene.features.scalar[p, k, s])
         else:
-            y, x = divmod(int(cell), F.shape[3])
-            np.testing.assert_allclose(vectors[p, k, s], F[p, :, y, x], atol=0.51 * scene.features.feature_step[p, k, s] + 1e-5)
-            np.testing.assert_allclose(scene.features.scalar[p, k, s], a[p, k, y, x], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(vectors[p, k, s], F[p, cell], atol=0.51 * scene.features.feature_step[p, k, s] + 1e-5)
+            np.testing.assert_allclose(scene.features.scalar[p, k, s], a[p, k, cell], rtol=1e-4, atol=1e-4)
     assert missing == len(scene.poses) * (CANDIDATES - 5)
 
 
 def test_embed_pools_bodies_over_the_crop(scene: Scene) -> None:
-    F = maps(scene, trained.body(scene.digests["body"]).module)
+    vector = maps(scene, trained.body(scene.digests["body"]).vector)
     assert scene.features.body is not None
     assert scene.features.body_step is not None
     pooled = dequantise(scene.features.body, scene.features.body_step)
-    np.testing.assert_allclose(pooled, F.mean(axis=(2, 3)), atol=0.51 * float(scene.features.body_step.max()) + 1e-5)
+    np.testing.assert_allclose(pooled, vector, atol=0.51 * float(scene.features.body_step.max()) + 1e-5)
 
 
 def test_features_are_the_same_from_estimates_pass_and_from_a_pass_of_their_own(scene: Scene) -> None:

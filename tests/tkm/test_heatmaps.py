@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
-from tkm.heatmaps import cell_to_crop, decode_highest, gather_cells, local_maxima, quarter_shift, subpixel_shift
+from tkm.heatmaps import (
+    cell_to_crop,
+    decode_highest,
+    gather_cells,
+    gather_vectors,
+    local_maxima,
+    quarter_shift,
+    sample_vectors,
+    subpixel_shift,
+)
 
 
 def peaks_by_loop(heatmap: np.ndarray, candidates: int, window: int) -> list[tuple[float, int]]:
@@ -179,6 +189,19 @@ def test_gathered_values_are_those_of_the_cells():
     cell = torch.tensor([7, 0, 19]).expand(2, 3, 3)
     values = gather_cells(maps, cell)
     assert values[1, 2].tolist() == [maps[1, 2, 1, 2].item(), maps[1, 2, 0, 0].item(), maps[1, 2, 3, 4].item()]
+
+
+def test_sampled_vectors_are_those_of_maps_brought_to_the_cells_resolution_bilinearly():
+    torch.manual_seed(0)
+    H, W = 16, 12
+    maps = tuple(torch.randn(2, D, H // step, W // step) for D, step in ((3, 1), (5, 2), (4, 4)))
+    cell = torch.arange(H * W).reshape(1, 3, -1).repeat(2, 1, 1)  # all, also those of the border
+    cell[0, 1, 3:] = -1
+    sampled = sample_vectors(maps, cell, (H, W))
+    brought = torch.cat([interpolate(level, size=(H, W), mode="bilinear", align_corners=False) for level in maps], dim=1)
+    assert sampled.shape == (2, 3, H * W // 3, 12)
+    assert torch.allclose(sampled, gather_vectors(brought, cell), atol=1e-5)
+    assert not sampled[0, 1, 3:].any()
 
 
 def test_cell_centres_in_crop_coordinates():

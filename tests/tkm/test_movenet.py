@@ -39,9 +39,9 @@ def test_agrees_with_the_published_graph(network, golden, batch):
         "regression": output.regression_yx.flatten(1, 2)[..., ::8, ::8],
         "offset": output.offset_yx.flatten(1, 2)[..., ::8, ::8],
         "weighted_heatmap": pose.weighted_heatmap[..., ::8, ::8],
-        "features4": output.features[0][:, ::2, ::8, ::8],
-        "features8": output.features[1][:, ::2, ::4, ::4],
-        "features16": output.features[2][:, ::4, ::2, ::2],
+        "features4": output.features[1][:, ::2, ::8, ::8],
+        "features8": output.features[2][:, ::2, ::4, ::4],
+        "features16": output.features[3][:, ::4, ::2, ::2],
     }
     for name, value in found.items():
         assert np.abs(value.numpy() - golden[name][batch]).max() <= 1e-3, name
@@ -101,8 +101,25 @@ def test_features_alone_are_those_that_come_with_the_answers(network, golden):
     crops = torch.from_numpy(golden["crops"][:1])
     with torch.inference_mode():
         output, features = network(network.normalise(crops)), network.features(network.normalise(crops))
-    assert [tuple(maps.shape[1:]) for maps in features] == [(40, 64, 64), (56, 32, 32), (168, 16, 16), (24, 64, 64)]
+    shapes = [(3, 64, 64), (40, 64, 64), (56, 32, 32), (168, 16, 16), (24, 64, 64)]
+    assert [tuple(maps.shape[1:]) for maps in features] == shapes
     assert all(torch.equal(a, b) for a, b in zip(output.features, features, strict=True))
+
+
+def test_features_begin_with_the_crops_own_colours(network, golden):
+    crops = golden["crops"][:2]
+    with torch.inference_mode():
+        colours = network.features(network.normalise(torch.from_numpy(crops)))[0]
+    means = crops.reshape(2, 64, 4, 64, 4, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(colours.numpy(), means / 127.5 - 1, atol=1e-3)
+
+
+def test_responses_are_the_heatmaps_raw_and_as_decoding_weighs_them(network, golden):
+    output, found = run(network, golden["crops"][:2])
+    with torch.inference_mode():
+        raw, weighted = network.responses(output.features)
+    assert torch.equal(raw, output.heatmap)
+    assert torch.equal(weighted, found.weighted_heatmap)
 
 
 def answers_of(people_x, keypoints_x):

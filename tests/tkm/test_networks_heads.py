@@ -17,11 +17,11 @@ from tkm.weights import WeightsError
 POSE = "0123456789abcdef" * 4
 OTHER = "fedcba9876543210" * 4
 FEATURES = {
-    "movenet-thunder": ((40, 64, 64), (56, 32, 32), (168, 16, 16), (24, 64, 64)),
+    "movenet-thunder": ((3, 64, 64), (40, 64, 64), (56, 32, 32), (168, 16, 16), (24, 64, 64)),
     "resnet-50": ((2048, 2, 2),),
     "hrnet-w32": ((32, 6, 4),),
 }
-HEATMAP = {"movenet-thunder": (64, 64), "resnet-50": (16, 16), "hrnet-w32": (6, 4)}
+RESPONSES = {"movenet-thunder": 2 * ((17, 64, 64),), "resnet-50": (), "hrnet-w32": ()}
 
 
 def small(kind: str, network: str = "movenet-thunder", **changes) -> HeadFacts:
@@ -50,9 +50,10 @@ def rewritten(path: Path, metadata: dict[str, str] | None = None, **tensors: Ten
 @pytest.mark.parametrize("kind", ["matching", "body", "refinement"])
 def test_a_head_comes_back_from_its_file_as_it_was(tmp_path, kind, network):
     torch.manual_seed(0)
-    facts = small(kind, network)
+    facts = small(kind, network, divisor="weights" if kind == "refinement" else "window")
     head = build(facts).eval()
-    features = tuple(torch.randn(1, *shape) for shape in FEATURES[network])
+    features, responses = (tuple(torch.rand(1, *shape) for shape in of[network]) for of in (FEATURES, RESPONSES))
+    cell = torch.randint(6 * 4, (1, 17, 3))
     save_head(tmp_path / "head", head, facts)  # of whatever name, as in a cache
     loaded, loaded_facts = load_head(tmp_path / "head", kind)
     assert loaded_facts == facts == read_facts(tmp_path / "head")
@@ -60,14 +61,17 @@ def test_a_head_comes_back_from_its_file_as_it_was(tmp_path, kind, network):
     assert all(parameter.requires_grad for parameter in loaded.parameters())
     with torch.no_grad():
         if isinstance(head, Refinement):
-            assert torch.equal(loaded.scalars(features), head.scalars(features))
+            a = head.scalars(features, responses, cell)
+            assert a.shape == (1, 17, 3)
+            assert torch.equal(loaded.scalars(features, responses, cell), a)
             assert torch.equal(loaded.bias, head.bias)
-            assert head.scalars(features).shape == (1, 17, *HEATMAP[network])
         else:
             assert isinstance(head, Matching if kind == "matching" else Body)
-            F = head.module(features)
-            assert F.shape == (1, 8, *HEATMAP[network])
-            assert torch.equal(loaded.module(features), F)
+            F, loaded_F = (
+                one.at(features, cell) if kind == "matching" else one.vector(features) for one in (head, loaded)
+            )
+            assert F.shape == ((1, 17, 3, 8) if kind == "matching" else (1, 8))
+            assert torch.equal(loaded_F, F)
             pair = torch.randn(2, 17 if kind == "matching" else 1, 8)
             assert torch.equal(loaded.classifiers(*pair), head.classifiers(*pair))
     assert [path.name for path in tmp_path.iterdir()] == ["head"]
@@ -79,6 +83,14 @@ def test_heads_are_of_the_papers_size_for_its_backbones_and_reduced_for_movenet(
     assert (reduced.channels, reduced.hidden) == (64, 64)
     assert HeadFacts.usual("refinement", "hrnet-w48", POSE, "posetrack_15", tau=0).hidden == 0
     assert build(small("matching", skeleton="posetrack_15")).classifiers.third.bias.shape == (15, 2)
+
+
+def test_a_refinement_head_of_single_frames_has_nothing_to_divide():
+    assert small("refinement", divisor="weights").divisor == HeadFacts.usual(
+        "refinement", "hrnet-w48", POSE, "coco_17", divisor="weights"
+    ).divisor
+    with pytest.raises(ValueError, match="divisor of a refinement head with tau 0"):
+        small("refinement", tau=0, divisor="weights")
 
 
 def test_a_head_in_half_precision_loads_in_float32(tmp_path):
@@ -136,9 +148,9 @@ def test_a_pickle_is_no_head(tmp_path):
 
 def test_facts_that_are_missing_or_cannot_be_are_refused(tmp_path):
     path = saved(tmp_path, small("matching"))
-    facts = {"tkm_head": "1"} | {name: str(value) for name, value in dataclasses.asdict(small("matching")).items()}
+    facts = {"tkm_head": "2"} | {name: str(value) for name, value in dataclasses.asdict(small("matching")).items()}
     wrong = (
-        ({"tkm_head": "2"}, "format 2"),
+        ({"tkm_head": "1"}, "format 1"),
         ({"network": "vgg-16"}, "vgg-16"),
         ({"kind": "colour"}, "colour"),
         ({"skeleton": "stick_man"}, "stick_man"),
@@ -146,7 +158,9 @@ def test_facts_that_are_missing_or_cannot_be_are_refused(tmp_path):
         ({"tau": "0"}, "tau"),
         ({"tau": "five"}, "five"),
         ({"hidden": "0"}, "hidden"),
-        ({"channels": "9"}, r"classifiers.first.weight has shape \(17, 4, 16\) instead of \(17, 4, 18\)|embedding"),
+        ({"divisor": "mean"}, "divisor.*mean"),
+        ({"divisor": "weights"}, "divisor of a matching head"),
+        ({"channels": "9"}, r"module\.project\.weight has shape \(8, (\d+)\) instead of \(9, \1\)"),
         ({"skeleton": "posetrack_15"}, "instead of"),
         ({"network": "resnet-50"}, "lacks module"),
     )

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tests.tkm.plain_formulas import classify
-from tkm.networks.matching import Body, Classifiers, MatchingModule
+from tkm.networks.matching import Body, Classifiers, Matching, MatchingModule
 
 
 def classifiers_in_float64(keypoints: int = 3, channels: int = 5, hidden: int = 7) -> Classifiers:
@@ -57,6 +57,21 @@ def test_features_come_at_the_heatmaps_resolution_from_four_blocks_of_three_conv
         assert module((torch.randn(2, 6, *size),)).shape == (2, 8, 24, 16)
     kinds = [type(layer) for layer in module.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
     assert kinds == [nn.Conv2d, nn.Conv2d, nn.Conv2d, nn.ConvTranspose2d] * 4
+
+
+def test_f_in_cells_is_that_of_the_map_and_nothing_where_there_is_no_cell():
+    torch.manual_seed(0)
+    head = Matching(MatchingModule(6, 16, channels=8), Classifiers(3, 8, 8)).eval()
+    features, cell = (torch.randn(2, 6, 3, 2),), torch.randint(12 * 8, (2, 3, 5))
+    cell[0, 1, 2:] = -1
+    with torch.no_grad():
+        F, found = head.module(features), head.at(features, cell)
+    assert found.shape == (2, 3, 5, 8)
+    for n, k, s in ((0, 0, 0), (0, 1, 1), (1, 2, 4)):
+        row, column = divmod(int(cell[n, k, s]), 8)
+        assert torch.equal(found[n, k, s], F[n, :, row, column])
+    assert not found[0, 1, 2:].any()
+    assert found[cell >= 0].abs().amax(dim=1).min() > 0
 
 
 def test_the_last_blocks_double_and_the_first_ones_keep_the_resolution():

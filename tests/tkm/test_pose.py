@@ -198,9 +198,10 @@ def test_heads_stand_beside_the_keypoint_head_and_answer_at_the_cells_asked_for(
     with torch.inference_mode():
         features = network.features(torch.randn(1, 3, 64, 64))
         found, none = network.embed(features, cell), resnet.embed(features, cell)
-        F, a = heads["matching"].module(features), heads["refinement"].scalars(features)  # type: ignore[operator]
+        F, H = heads["matching"].module(features), heads["refinement"].module(features)  # type: ignore[operator]
+        response = heads["refinement"].response(H)  # type: ignore[operator]
         assert torch.equal(found.feature[0, :, 0], F[0, :, 0, 7].expand(K, -1))
-        assert torch.equal(found.scalar[0, :, 0], a[0, :, 0, 7])
+        assert torch.allclose(found.scalar[0, :, 0] + heads["refinement"].bias, response[0, :, 0, 7], atol=1e-5)  # type: ignore[operator]
         assert torch.equal(found.body, heads["body"].module(features).mean((2, 3)))  # type: ignore[operator]
     assert not found.feature[0, :, 1].any()
     assert found.scalar[0, :, 1].isnan().all()

@@ -32,8 +32,9 @@ class Scene:
             self.refinement.response.bias.copy_(torch.linspace(0.2, 0.9, K))
             features = (torch.randn(R * (1 + J), 3, ROWS, COLUMNS, dtype=torch.float64),)
             self.F = self.matching.module(features).unflatten(0, (R, 1 + J))
-            self.H = self.refinement.features(features).unflatten(0, (R, 1 + J))
-            self.a = self.refinement.scalars(features).unflatten(0, (R, 1 + J))
+            H = self.refinement.module(features)
+            a = self.refinement.project(H.flatten(2).mT[:, None].expand(-1, K, -1, -1))  # of every cell
+            self.H, self.a = H.unflatten(0, (R, 1 + J)), a.unflatten(0, (R, 1 + J))
         self.place = torch.randint(ROWS * COLUMNS, (R, K, S))  # the places l
         self.predicted = torch.randint(ROWS * COLUMNS, (R, J, K))  # the places l^
         self.is_there = torch.rand(R, J) >= missing
@@ -46,10 +47,10 @@ class Scene:
         for r in range(R):
             for k in range(K):
                 own_F[r, k] = self.F[r, 0].flatten(1)[:, self.place[r, k]].T
-                own_a[r, k] = self.a[r, 0, k].flatten()[self.place[r, k]]
+                own_a[r, k] = self.a[r, 0, k][self.place[r, k]]
                 for j in range(J):
                     context_F[r, j, k] = self.F[r, 1 + j].flatten(1)[:, self.predicted[r, j, k]]
-                    context_a[r, j, k] = self.a[r, 1 + j, k].flatten()[self.predicted[r, j, k]]
+                    context_a[r, j, k] = self.a[r, 1 + j, k][self.predicted[r, j, k]]
         return own_F, own_a, context_F, context_a
 
     def response(self, divisor: str = "window") -> Tensor:

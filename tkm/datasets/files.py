@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from tkm.datasets import coco, posetrack17, posetrack18
 from tkm.datasets.coco_form import HEAD_BOTTOM, by_video, list_images
@@ -28,22 +28,19 @@ def parse_json(data: bytes, where: str) -> Any:
         raise DatasetError(f"{where}: lists and objects are nested too deeply") from None
 
 
-def read_document(document: Any, name: str) -> tuple[Sequence, ...]:
-    """The sequences of a file of PoseTrack 2017, PoseTrack 2018 or COCO.
-
-    An object with `annolist` is PoseTrack's of 2017. One with `images`, `annotations` and `categories` is PoseTrack's of 2018
-    where a category has its keypoint head_bottom or images have its `vid_id`; else COCO's. A file of PoseTrack's whose images
-    lie in several folders holds a sequence each.
+def format_of(document: Any, name: str) -> Literal["posetrack17", "posetrack18", "coco"]:
+    """Which format a document has: an object with `annolist` is PoseTrack's of 2017; one with `images`, `annotations` and
+    `categories` is PoseTrack's of 2018 where a category has its keypoint head_bottom or images have its `vid_id`; else COCO's.
 
     Args: document, parsed JSON; name, of the file.
-    Raises: DatasetError for anything else, and where something is missing or does not fit.
+    Raises: DatasetError for anything else.
     """
     if isinstance(document, list):
         raise DatasetError(f"{name}: a list is COCO's results, which say nothing of their images: give the truth or frames too")
     if not isinstance(document, dict):
         raise DatasetError(f"{name}: must be a JSON object, not {shown(document)}")
     if "annolist" in document:
-        return (posetrack17.read(document, name),)
+        return "posetrack17"
     missing = [field for field in ("images", "annotations", "categories") if field not in document]
     if missing:
         raise DatasetError(
@@ -52,9 +49,23 @@ def read_document(document: Any, name: str) -> tuple[Sequence, ...]:
         )
     images, _ = list_images(document, name)
     of_posetrack = _has_head_bottom(document, name) or any("vid_id" in image for image in images.objects)
-    if not of_posetrack:
+    return "posetrack18" if of_posetrack else "coco"
+
+
+def read_document(document: Any, name: str) -> tuple[Sequence, ...]:
+    """The sequences of a file of one of the formats that `format_of` tells apart.
+
+    A file of PoseTrack's of 2018 whose images lie in several folders holds a sequence each.
+
+    Args: document, parsed JSON; name, of the file.
+    Raises: DatasetError for anything else, and where something is missing or does not fit.
+    """
+    of = format_of(document, name)
+    if of == "posetrack17":
+        return (posetrack17.read(document, name),)
+    if of == "coco":
         return coco.read(document, name)
-    is_one = len(by_video(images, name)) <= 1
+    is_one = len(by_video(list_images(document, name)[0], name)) <= 1
     return (posetrack18.read(document, name),) if is_one else posetrack18.read_videos(document, name)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +65,8 @@ def oks_evaluations(truth: Sequence, prediction: Sequence) -> OksEvaluations:
     if len(truth) != len(prediction):
         raise ValueError(f"{truth.name}: the truth has {len(truth)} frames, the prediction {len(prediction)}")
     labeled = np.flatnonzero(truth.is_labeled).tolist()
-    with _silence():
-        true, predicted = _dataset(labeled, _true_people(truth)), _dataset(labeled, _predicted_people(prediction))
+    with silence():
+        true, predicted = coco_dataset(labeled, _true_people(truth)), coco_dataset(labeled, _predicted_people(prediction))
         evaluation = COCOeval(true, predicted, "keypoints")
         evaluation.params.kpt_oks_sigmas = truth.skeleton.oks_sigmas.astype(np.float64)
         evaluation.params.imgIds, evaluation.params.catIds = labeled, [_PERSON]
@@ -104,7 +104,7 @@ def oks_average_precision(videos: Rows[OksEvaluations]) -> dict[str, float]:
         }
         for a in range(_AREAS) for block, (score, is_match, is_ignored) in enumerate(blocks)
     ]  # fmt: skip
-    with _silence():
+    with silence():
         evaluation.accumulate()
         evaluation.summarize()
     return {name: float(value) if value >= 0 else np.nan for name, value in zip(STATISTICS, evaluation.stats, strict=True)}
@@ -157,13 +157,14 @@ def _predicted_people(prediction: Sequence) -> Iterator[dict[str, Any]]:
         }
 
 
-def _dataset(frames: list[int], people: Iterator[dict[str, Any]]) -> COCO:
-    kept = set(frames)
+def coco_dataset(frames: Iterable[int], people: Iterable[dict[str, Any]]) -> COCO:
+    """People in pycocotools' form, true or found, with the `image_id`s that are `frames`; others are left out."""
+    kept = dict.fromkeys(frames)
     dataset = COCO()
     # pycocotools takes the id 0 of a person for "no match".
     annotations = [person | {"id": number, "category_id": _PERSON} for number, person in enumerate(people, start=1)]
     dataset.dataset = {
-        "images": [{"id": frame} for frame in frames],
+        "images": [{"id": frame} for frame in kept],
         "categories": [{"id": _PERSON}],
         "annotations": [person for person in annotations if person["image_id"] in kept],
     }
@@ -189,7 +190,7 @@ def _flat(xy_px: Double, visibility: NDArray[Any]) -> list[float]:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keep what pycocotools prints away. One thread at a time: two that end in turn would leave standard output cut off."""
     with _STDOUT, contextlib.redirect_stdout(io.StringIO()):
         yield

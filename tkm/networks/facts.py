@@ -26,7 +26,7 @@ class NetworkFacts:
     fill                 what stands outside the frame in a crop, and outside the box where that is blanked: 0..255
     grey_margin          default of the share of a box's sides beyond which pixels are blanked, None for not at all: measured for
                          MoveNet (it no longer lands on a neighbour), not for the others
-    feature_channels     channels of each map of backbone features
+    feature_channels     channels of each map of backbone features; MoveNet's begin with the crop's own colours
     feature_strides_px   their strides, pixels of the crop a cell
     deconvs              transposed convolutions of the keypoint head (choice 1 of docs/method.md)
     skeletons            names of the skeletons that it can have a head for
@@ -54,7 +54,7 @@ FACTS: dict[str, NetworkFacts] = {
     facts.name: facts
     for facts in (
         NetworkFacts(
-            "movenet-thunder", ((256, 256),), "rgb", 128, 0.05, (40, 56, 168, 24), (4, 8, 16, 4), 0, (COCO_17.name,)
+            "movenet-thunder", ((256, 256),), "rgb", 128, 0.05, (3, 40, 56, 168, 24), (4, 4, 8, 16, 4), 0, (COCO_17.name,)
         ),
         _public("resnet-50", "bgr", 2048, 32, 3),
         _public("resnet-101", "bgr", 2048, 32, 3),

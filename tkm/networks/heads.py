@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tkm.networks.facts import FACTS
+from tkm.refinement import Divisor
 from tkm.skeleton import skeleton_of
 from tkm.weights import WeightsError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 HeadKind = Literal["matching", "body", "refinement"]
 
-FORMAT = "1"  # raised when an older file can no longer be read
+FORMAT = "2"  # raised when an older file can no longer be read
 REDUCED_NETWORKS = ("movenet-thunder",)  # the others have the paper's modules
 
 
@@ -38,8 +39,10 @@ class HeadFacts:
     pose_sha256  SHA-256 of that network's weights file, hexadecimal
     skeleton     name of the skeleton whose keypoints it knows
     tau          frames on each side of the window that it was trained over; 0 for a refinement head of single frames
-    channels     of F, or of H for a refinement head
+    channels     of F, or of H for a refinement head: of a reduced one those beside the keypoint head's own responses
     hidden       units of the classifiers' first two layers; 0 for a refinement head, which has none
+    divisor      of a refinement head over windows: what Eq. 6 was divided by in its training (choice 9 of docs/method.md); `window`
+                 where there is nothing to divide
     """
 
     kind: HeadKind
@@ -49,6 +52,7 @@ class HeadFacts:
     tau: int
     channels: int
     hidden: int
+    divisor: Divisor = "window"
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(HeadKind):
@@ -63,17 +67,23 @@ class HeadFacts:
         if self.channels < 1 or (self.hidden < 1) != (self.kind == "refinement") or self.hidden < 0:
             raise ValueError(f"a {self.kind} head must not have {self.channels} channels and {self.hidden} hidden units")
 
+        if self.divisor not in get_args(Divisor) or (self.divisor != "window" and (self.kind != "refinement" or not self.tau)):
+            raise ValueError(f"HeadFacts.divisor of a {self.kind} head with tau {self.tau} must not be {self.divisor!r}")
+
     @classmethod
-    def usual(cls, kind: HeadKind, network: str, pose_sha256: str, skeleton: str, tau: int = 5) -> HeadFacts:
+    def usual(
+        cls, kind: HeadKind, network: str, pose_sha256: str, skeleton: str, tau: int = 5, divisor: Divisor = "window"
+    ) -> HeadFacts:
         """Facts of a head of the usual size: the paper's 256 channels and units, 64 of the reduced one."""
         size = 64 if network in REDUCED_NETWORKS else 256
-        return cls(kind, network, pose_sha256, skeleton, tau, channels=size, hidden=0 if kind == "refinement" else size)
+        hidden = 0 if kind == "refinement" else size
+        return cls(kind, network, pose_sha256, skeleton, tau, channels=size, hidden=hidden, divisor=divisor)
 
 
 def build(facts: HeadFacts) -> nn.Module:
     """A head of these facts with random weights: a `Matching`, a `Body` or a `Refinement`."""
     from tkm.networks.matching import Body, Classifiers, Matching, MatchingModule
-    from tkm.networks.reduced import ReducedMatchingModule, ReducedRefinementModule
+    from tkm.networks.reduced import RESPONSES, ReducedMatchingModule, ReducedRefinementModule
     from tkm.networks.refinement import Refinement, RefinementModule
 
     K = len(skeleton_of(facts.skeleton).keypoints)
@@ -81,12 +91,9 @@ def build(facts: HeadFacts) -> nn.Module:
     backbone = FACTS[facts.network]
     features = backbone.feature_channels[0], backbone.feature_strides_px[0]
     if facts.kind == "refinement":
-        refinement = (
-            ReducedRefinementModule(facts.channels)
-            if is_reduced
-            else RefinementModule(*features, channels=facts.channels)
-        )
-        return Refinement(refinement, K, facts.channels)
+        if is_reduced:
+            return Refinement(ReducedRefinementModule(facts.channels), K, facts.channels + RESPONSES)
+        return Refinement(RefinementModule(*features, channels=facts.channels), K, facts.channels)
     module = (
         ReducedMatchingModule(facts.channels)
         if is_reduced
@@ -97,10 +104,10 @@ def build(facts: HeadFacts) -> nn.Module:
     return Matching(module, Classifiers(K, facts.channels, facts.hidden))
 
 
-def save_head(path: Path, module: nn.Module, facts: HeadFacts) -> None:
-    """Write a head; whoever looks sees no file, the one before, or the whole new one.
+def head_bytes(module: nn.Module, facts: HeadFacts) -> bytes:
+    """A head as a file's content: equal weights and facts give equal bytes.
 
-    Raises: ValueError where the module is not what `build` makes of these facts; OSError where the file cannot be written.
+    Raises: ValueError where the module is not what `build` makes of these facts.
     """
     from safetensors.torch import save
 
@@ -108,7 +115,15 @@ def save_head(path: Path, module: nn.Module, facts: HeadFacts) -> None:
     difference = _difference(facts, {name: tuple(tensor.shape) for name, tensor in state.items()})
     if difference:
         raise ValueError(f"the module is no {facts.kind} head for {facts.network}: {difference}")
-    content = _in_order(save(state, {"tkm_head": FORMAT} | {name: str(value) for name, value in asdict(facts).items()}))
+    return _in_order(save(state, {"tkm_head": FORMAT} | {name: str(value) for name, value in asdict(facts).items()}))
+
+
+def save_head(path: Path, module: nn.Module, facts: HeadFacts) -> None:
+    """Write a head; whoever looks sees no file, the one before, or the whole new one.
+
+    Raises: ValueError as `head_bytes`; OSError where the file cannot be written.
+    """
+    content = head_bytes(module, facts)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:

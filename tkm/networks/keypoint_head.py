@@ -94,6 +94,10 @@ class HeatmapNetwork(nn.Module):
         """What the head says of the backbone's maps."""
         return HeatmapOutput(self.head(features[0]), features)
 
+    def responses(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:  # noqa: ARG002
+        """None: the paper's refinement module looks at the backbone's maps alone."""
+        return ()
+
     def forward(self, crops: Tensor) -> HeatmapOutput:
         """crops: (N, 3, H, W) float32 as `normalise` gives them, H and W multiples of 32."""
         return self.answer(self.features(crops))

@@ -6,9 +6,15 @@ Shape legend: N crops, K keypoints, D channels of F, H hidden units of a classif
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from tkm.heatmaps import gather_vectors
+
+if TYPE_CHECKING:
+    from tkm.networks.reduced import ReducedMatchingModule
 
 SAME = 1  # the class of a classifier that says "the same person": Eq. 5's probability
 
@@ -70,6 +76,15 @@ class MatchingModule(nn.Module):
         F: Tensor = self.blocks(features[0])
         return F
 
+    def at(self, features: tuple[Tensor, ...], cell: Tensor) -> Tensor:
+        """F (N, K, S, D) in cells (N, K, S) int64 of the heatmaps, 0 where the cell is -1."""
+        return gather_vectors(self(features), cell)
+
+    def body(self, features: tuple[Tensor, ...]) -> Tensor:
+        """(N, D), F averaged over the crop."""
+        F: Tensor = self(features)
+        return F.mean(dim=(2, 3))
+
 
 class KeypointLinear(nn.Module):
     """K fully connected layers side by side, one a keypoint: weight (K, out, in), bias (K, out)."""
@@ -127,6 +142,20 @@ class Classifiers(nn.Module):
         answers: Tensor = self.third(torch.relu(self.second(hidden)))
         return answers
 
+    def logits_of(self, later: Tensor, earlier: Tensor, keypoint: Tensor) -> Tensor:
+        """(M, 2) before the softmax, of M pairs of features (M, D) each, each of one keypoint, (M,) int64: what training draws.
+
+        Pairs are laid out keypoint by keypoint, so that each classifier multiplies its own alone.
+        """
+        K = len(self.first.weight)
+        order = keypoint.argsort(stable=True)
+        counts = keypoint.bincount(minlength=K)
+        row = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[keypoint[order]]
+        at = row, keypoint[order]
+        spread = [f.new_zeros(int(counts.max()), K, f.shape[1]).index_put(at, f[order]) for f in (later, earlier)]
+        logits = self.logits(self.later_part(spread[0]), self.earlier_part(spread[1]))[at]
+        return torch.empty_like(logits).index_put((order,), logits)
+
     def pairs(self, later_part: Tensor, earlier_part: Tensor) -> Tensor:
         """(..., K) probabilities of "the same person", of pairs of parts (..., K, H), broadcast."""
         return self.logits(later_part, earlier_part).softmax(dim=-1)[..., SAME]
@@ -137,23 +166,26 @@ class Classifiers(nn.Module):
 
 
 class Matching(nn.Module):
-    """The keypoint matching head: `module`, backbone features to F (N, D, h, w), and `classifiers`, the K functions G_k."""
+    """The keypoint matching head: `module`, backbone features to F, and `classifiers`, the K functions G_k."""
 
-    def __init__(self, module: nn.Module, classifiers: Classifiers) -> None:
+    def __init__(self, module: MatchingModule | ReducedMatchingModule, classifiers: Classifiers) -> None:
         super().__init__()
         self.module = module
         self.classifiers = classifiers
+
+    def at(self, features: tuple[Tensor, ...], cell: Tensor) -> Tensor:
+        """F (N, K, S, D) in cells (N, K, S) int64; 0 where the cell is -1."""
+        return self.module.at(features, cell).masked_fill((cell < 0)[..., None], 0)
 
 
 class Body(nn.Module):
     """TBM, the paper's comparison of whole bodies: a module of its own and one classifier (choice 15 of docs/method.md)."""
 
-    def __init__(self, module: nn.Module, classifiers: Classifiers) -> None:
+    def __init__(self, module: MatchingModule | ReducedMatchingModule, classifiers: Classifiers) -> None:
         super().__init__()
         self.module = module
         self.classifiers = classifiers
 
     def vector(self, features: tuple[Tensor, ...]) -> Tensor:
         """(N, D): F averaged over the crop."""
-        F: Tensor = self.module(features)
-        return F.mean(dim=(2, 3))
+        return self.module.body(features)

@@ -33,9 +33,9 @@ class MoveNetOutput(NamedTuple):
     centre          (N, 64, 64), responses to the centre of a person in [0, 1]
     regression_yx   (N, K, 2, 64, 64), from a cell, taken as the person's centre, to each keypoint
     offset_yx       (N, K, 2, 64, 64), from a cell's index to the keypoint in it
-    features        backbone outputs at strides 4, 8, 16: (N, 40, 64, 64), (N, 56, 32, 32), (N, 168, 16, 16), before
-                    the pyramid; linear (no activation), so negative values occur. Then the pyramid's, (N, 24, 64, 64), from
-                    which all of the above is computed
+    features        the crop itself, (N, 3, 64, 64), means of 4 x 4 pixels, -1 to 1; then backbone outputs at strides 4, 8, 16,
+                    (N, 40, 64, 64), (N, 56, 32, 32), (N, 168, 16, 16), before the pyramid; linear (no activation), so
+                    negative values occur; then the pyramid's, (N, 24, 64, 64), from which all of the above is computed
     """
 
     heatmap: Tensor
@@ -178,8 +178,15 @@ class MoveNetThunder(nn.Module):
 
     def features(self, crops: Tensor) -> tuple[Tensor, ...]:
         """The backbone and its pyramid alone: `features` of the output. crops: (N, 3, 256, 256) float32, RGB, 0..255."""
-        _, stride4, stride8, stride16, deep16, _, _, stride32 = self.backbone(crops * PIXEL_SCALE - 1)
-        return stride4, stride8, deep16, self.pyramid((stride32, stride16, stride8, stride4))
+        scaled = crops * PIXEL_SCALE - 1
+        _, stride4, stride8, stride16, deep16, _, _, stride32 = self.backbone(scaled)
+        colours = functional.avg_pool2d(scaled, INPUT_SIZE_PX // HEATMAP_SIZE)
+        return colours, stride4, stride8, deep16, self.pyramid((stride32, stride16, stride8, stride4))
+
+    def responses(self, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """The heatmaps (N, K, 64, 64) of these features, and the same as decoding weighs them: what refinement looks at, too."""
+        output = self.answer(features)
+        return output.heatmap, self.decode(output).weighted_heatmap
 
     def answer(self, features: tuple[Tensor, ...]) -> MoveNetOutput:
         """What the heads say of the pyramid's output."""

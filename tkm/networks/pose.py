@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from tkm.heatmaps import PoseEstimate, gather_cells, gather_vectors
+from tkm.heatmaps import PoseEstimate
 from tkm.networks.facts import Colours, NetworkFacts, facts_of
 from tkm.networks.keypoint_head import HeatmapNetwork, HeatmapOutput, KeypointHead
 from tkm.networks.matching import Body, Matching
@@ -28,6 +28,8 @@ class KeypointNetwork(Protocol):
     def features(self, crops: Tensor) -> tuple[Tensor, ...]: ...
 
     def answer(self, features: Any) -> Any: ...
+
+    def responses(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]: ...
 
     def averaged(self, output: Any, mirrored: Any, flip_order: tuple[int, ...]) -> Any: ...
 
@@ -106,10 +108,14 @@ class PoseNetwork(nn.Module):
         """What the heads say of crops with these backbone features, at cells (N, K, C) int64, row * w + column, -1 for none."""
         nothing = features[0].new_zeros(len(cell), 0)
         return Embedded(
-            feature=nothing if self.matching is None else gather_vectors(self.matching.module(features), cell),
-            scalar=nothing if self.refinement is None else gather_cells(self.refinement.scalars(features), cell),
+            feature=nothing if self.matching is None else self.matching.at(features, cell),
+            scalar=nothing if self.refinement is None else self.refinement.scalars(features, self.responses(features), cell),
             body=nothing if self.body is None else self.body.vector(features),
         )
+
+    def responses(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The keypoint head's answers to these features that the refinement module looks at, (N, K, h, w) each; none but MoveNet's."""
+        return self.keypoints.responses(features)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Crops (N, H, W, 3) uint8 RGB to what `forward` takes: channels in the network's order, standardised as in training."""

@@ -5,11 +5,16 @@ Shape legend: N crops, K keypoints, C channels of H, h x w cells of the heatmaps
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from tkm.heatmaps import gather_vectors
 from tkm.networks.matching import deconvolution, doublings
+
+if TYPE_CHECKING:
+    from tkm.networks.reduced import ReducedRefinementModule
 
 
 class RefinementModule(nn.Module):
@@ -32,6 +37,10 @@ class RefinementModule(nn.Module):
         H: Tensor = self.deconvolutions(features[0])
         return H
 
+    def at(self, features: tuple[Tensor, ...], responses: tuple[Tensor, ...], cell: Tensor) -> Tensor:  # noqa: ARG002
+        """H (N, K, S, C) in cells (N, K, S) int64, 0 where the cell is -1; responses of the keypoint head are not looked at."""
+        return gather_vectors(self(features), cell)
+
 
 class Refinement(nn.Module):
     """The keypoint refinement head: `module`, backbone features to H, and `response`, the 1x1 convolution to K channels.
@@ -40,7 +49,7 @@ class Refinement(nn.Module):
     docs/method.md; `tkm.refinement` sums them).
     """
 
-    def __init__(self, module: nn.Module, keypoints: int, channels: int = 256) -> None:
+    def __init__(self, module: RefinementModule | ReducedRefinementModule, keypoints: int, channels: int = 256) -> None:
         super().__init__()
         self.module = module
         self.response = nn.Conv2d(channels, keypoints, 1)
@@ -52,13 +61,15 @@ class Refinement(nn.Module):
         assert bias is not None
         return bias
 
-    def features(self, features: tuple[Tensor, ...]) -> Tensor:
-        """H (N, C, h, w) of backbone features."""
-        H: Tensor = self.module(features)
-        return H
+    def scalars(self, features: tuple[Tensor, ...], responses: tuple[Tensor, ...], cell: Tensor) -> Tensor:
+        """The response without its bias, a = w_k . H, in cells (N, K, S) int64 of each keypoint: (N, K, S); NaN where it is -1.
 
-    def scalars(self, features: tuple[Tensor, ...]) -> Tensor:
-        """The response without its bias, a = w_k . H (N, K, h, w), of backbone features."""
-        H = self.features(features)
+        Args: features, the backbone's maps; responses, what the keypoint head made of them, as the network has it.
+        """
+        return self.project(self.module.at(features, responses, cell)).masked_fill(cell < 0, torch.nan)
+
+    def project(self, H: Tensor) -> Tensor:
+        """A = w_k . H (..., K, S) of H (..., K, S, C)."""
+        weight = self.response.weight[:, :, 0, 0]
         with torch.autocast(H.device.type, enabled=False):  # responses are compared: half precision would make some of them equal
-            return functional.conv2d(H.to(self.response.weight.dtype), self.response.weight)
+            return torch.einsum("...ksc,kc->...ks", H.to(weight.dtype), weight)

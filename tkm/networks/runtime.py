@@ -60,6 +60,11 @@ def prepare_thread() -> None:
 
 
 @cache
+def memory_bytes() -> int:
+    """Memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def keep_freed_memory() -> None:
     """Have glibc reuse freed tensors instead of returning them to the system, once a process; elsewhere nothing.
 
