@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, get_args
 
 from distributed import Client
@@ -44,6 +45,7 @@ from tasks.truth import Truth
 from tasks.tuning import LOOSE, Clip, Setting
 from tkm import weights
 from tkm.metrics.bootstrap import Differences, paired_bootstrap
+from tkm.networks.heads import read_facts
 from tkm.weights import WeightsError
 
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # most wait for the step before theirs
@@ -120,6 +122,8 @@ def prepare(store: Store, chosen: Any, names: Sequence[str], self_refinement: st
         raise SettingsError("\n".join(f"row {name} needs {lack}" for name, lack in lacking.items()))
     used_roles = {"pose", "detector", *(role for row in able for role in row.heads)}
     digests = {role: digest for role, digest in digests.items() if role in used_roles}
+    if "refinement" in digests:
+        params = _as_trained(params, fetch(store, digests["refinement"]), files)
     for row in able:
         try:
             used = row_params(params, row, _LOOSE_SETTING, digests)
@@ -132,6 +136,17 @@ def prepare(store: Store, chosen: Any, names: Sequence[str], self_refinement: st
             own = head_option("self-refinement") if row.refinement == "self" else option("refinement")
             raise WeightsError(str(error).replace(option("refinement"), own)) from error
     return Prepared(tuple(able), lacking, params, digests)
+
+
+def _as_trained(params: Mapping[str, Params], head: Path, files: Mapping[Any, str]) -> dict[str, Params]:
+    """Parameters in which Eq. 6 is divided as it was in the training of the refinement head with context."""
+    try:
+        divisor = read_facts(head).divisor
+    except WeightsError as error:
+        named = f"{option('refinement')} {files.get('refinement', '')}".strip()
+        raise WeightsError(str(error).replace(str(head), named)) from error
+    own = params["refine"]
+    return {**params, "refine": type(own)(**{**own.model_dump(), "divisor": divisor})}
 
 
 def _embedded(params: Mapping[str, Params], files: Mapping[Any, str]) -> dict[str, str]:

@@ -155,9 +155,9 @@ def test_what_cannot_run_is_said_before_anything_starts(
     clips: tuple[Data, Data], heads: dict[str, str], tmp_path: Path
 ) -> None:
     store, chosen = Store(str(tmp_path / "out")), load_settings({"weights": {"matching": heads["matching"]}})
-    assert list(prepare(store, chosen, ["M3", "M4", "M5"], None, write=False).lacking) == ["M4"]
-    with pytest.raises(SettingsError, match="row M4 needs --body-weights FILE"):
-        prepare(store, chosen, ["M4"], None, write=False)
+    assert list(prepare(store, chosen, ["M3", "M5", "M8"], None, write=False).lacking) == ["M8"]
+    with pytest.raises(SettingsError, match="row M8 needs --detect-network faster-rcnn-resnext-101"):
+        prepare(store, chosen, ["M8"], None, write=False)
     with pytest.raises(WeightsError, match=r"--self-refinement-weights .*was trained over windows of 5 frames"):
         prepare(store, chosen, ["M6"], heads["refinement"], write=False)
     with pytest.raises(SettingsError, match=r"shots\.split"):
