@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 class RefineParams(Params):
     """Parameters of refine."""
 
-    on: bool = Field(True, description="refine keypoints (default where there are heads for it)", json_schema_extra={"option": "--refine"})
+    on: bool = Field(
+        True, description="refine keypoints (by default where there are heads for it)", json_schema_extra={"option": "--refine"}
+    )
     divisor: Divisor = Field(
         "window",
         description="Eq. 6 divides by the window's 2 tau + 1 frames, however short the path, or by 1 + the sum of W: as in the "
