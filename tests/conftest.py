@@ -22,7 +22,7 @@ from tests.s3_server import BUCKET, S3Server, serve
 from tkm.networks.heads import HeadKind
 from tkm.synthetic.bodies.body import BodyModel
 
-BY_POSES: dict[str, Params] = {"track": track.TrackParams(similarity="oks"), "refine": refine.RefineParams(on=False)}
+NO_HEADS: dict[str, Params] = {"track": track.TrackParams(similarity="oks"), "refine": refine.RefineParams(on=False)}
 DEMO_CLIP = Path(__file__).resolve().parents[1] / "deployments" / "demo" / "cam01.mp4"
 
 
@@ -38,7 +38,7 @@ def plan_of(store: Store, clip: Path, params: Mapping[str, Params] | None = None
     Unless they say otherwise, people are tracked by their poses alone and nothing is refined, which takes no heads.
     """
     source = Source(str(clip), "frames" if clip.is_dir() else "video")
-    chosen = {stage.name: stage.Params() for stage in PIPELINE} | BY_POSES | dict(params or {})
+    chosen = {stage.name: stage.Params() for stage in PIPELINE} | NO_HEADS | dict(params or {})
     return plan_video(store, source, content_digest(source), chosen)
 
 

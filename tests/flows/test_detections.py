@@ -28,12 +28,12 @@ from storage.sources import InputError
 from storage.store import Store, StoreError
 from tasks.merge import read_results
 from tasks.verify import verify_artifacts, verify_tables
-from tests.flows.commands import assert_same, kill_when, published, start, tkm
+from tests.flows.commands import BY_POSES, assert_same, by_poses, kill_when, published, start, tkm
 from tkm.skeleton import POSETRACK_15
 
 NAMES = ["head_bottom" if name == "neck" else name for name in POSETRACK_15.keypoints]
 FRAMES = 6  # of people_clip
-FIRST = {"index": {"frames": f":{FRAMES}"}}
+FIRST = by_poses(index={"frames": f":{FRAMES}"})
 
 
 def person(frame: int, x_px: float = 100.0, **fields: Any) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def test_our_own_boxes_given_back_make_the_same_poses_bit_for_bit(
         {name: rows.drop(columns="publish_key", errors="ignore") for name, rows in published(Store(str(out))).items()},
     )
     assert frames_of(annotate(str(people_clip), given, FIRST, detections=str(boxes), quiet=True)) == {}
-    sampled = annotate(str(people_clip), given, {"index": {"every": 5, "frames": ":6"}}, detections=str(boxes), quiet=True)
+    sampled = annotate(str(people_clip), given, by_poses(index={"every": 5, "frames": ":6"}), detections=str(boxes), quiet=True)
     assert frames_of(sampled) == dict.fromkeys(("index", "boxes", "estimate", "suppress", "track", "publish"), 2)
     assert read_results(Store(given), None, "frames")["frame"].to_pylist() == [0, 5]
     stages = {stage.stage for stage in run_status(Store(given), sampled.run).stages}
@@ -338,7 +338,7 @@ def test_a_killed_run_on_given_boxes_goes_on(
     out, boxes = detected
     given = Store(str(tmp_path / "given"))
     command = ["annotate", str(people_clip), "--detections", str(boxes), "-o", given.root]
-    command += ["--frames", f":{FRAMES}", "--chunk-frames", "1"]
+    command += [*BY_POSES, "--frames", f":{FRAMES}", "--chunk-frames", "1"]
     process = start(tmp_path / "log", *command)
     kill_when(process, lambda: sum(name.endswith(".json") for name in given.list("chunks/estimate")) >= 2)
     said = tkm(*command)
