@@ -61,7 +61,7 @@ def test_a_run_is_tracked_by_keypoint_matching_and_refined(by_default: tuple[Sto
     assert preview(str(demo_clip), store, load_settings(FIRST)).missing == dict.fromkeys(used, 0)
 
 
-def test_tracks_by_poses_and_no_refinement_take_what_the_networks_made(by_default: tuple[Store, Summary], demo_clip: Path) -> None:
+def test_tracks_by_poses_and_no_refinement_take_what_networks_made(by_default: tuple[Store, Summary], demo_clip: Path) -> None:
     store, first = by_default
     plain = annotate(str(demo_clip), store.root, by_poses(**FIRST), quiet=True)
     assert computed(plain) == {"track": FRAMES, "publish": FRAMES}
