@@ -26,7 +26,7 @@ _BY_REFINEMENT: dict[str, tuple[HeadRole, ...]] = {"self": ("self-refinement",),
 class Row:
     """A row of the tables.
 
-    name         the paper's; G5 and the like are ours
+    name         the paper's; G2 and the like are ours, M2 with a memory
     method       suppression: cNMS or pNMS
     similarity   between people of adjacent frames
     refinement   none, by the pose itself, or with the frames around as context
@@ -70,7 +70,9 @@ ROWS: tuple[Row, ...] = (
     Row("M7", "pnms", "tkm", "context", paper=(78.2, 69.6), against=("M5", "M6")),
     Row("M8", "pnms", "tkm", "context", paper=(79.0, 71.4), pose="resnet-152", **_RESNEXT),
     Row("M9", "pnms", "tkm", "context", paper=(79.5, 72.2), pose="hrnet-w48", **_RESNEXT),
-    Row("G5", "pnms", "tkm", against=("M5",), memory=True),
+    Row("G2", "pnms", "iou", against=("M2",), memory=True),
+    Row("G3", "pnms", "oks", against=("M3",), memory=True),
+    Row("G5", "pnms", "tkm", against=("M5", "G2", "G3"), memory=True),
     Row("G7", "pnms", "tkm", "context", against=("M7",), memory=True),
     Row("N1", "cnms", "iou", paper=(74.1, 63.7), **_TABLE_4),
     Row("N2", "pnms", "iou", paper=(74.8, 65.3), against=("N1",), **_TABLE_4),

@@ -91,7 +91,7 @@ def _search(client: Client, store: Store, row: Row, params_of: Any, clips: Seque
     best = look([Setting(best.nms, floor) for floor in others])
     if row.memory:
         at_best = replace(best, keypoint_threshold=None)
-        best = look([replace(at_best, memory_frames=n, memory_similarity=least) for n, least in MEMORY_GRID[1:]])
+        best = look([replace(at_best, memory_frames=n, memory_similarity=least) for n, least in MEMORY_GRID[row.similarity]])
     return Tuned(best, *found[best], len(found))
 
 
@@ -119,7 +119,7 @@ def _digest(row: Row, params: Mapping[str, Params], clips: Sequence[Clip]) -> st
         "version": _VERSION,
         "stages": {stage.name: stage.version for stage in _STAGES},
         "params": {stage.name: params[stage.name].model_dump(mode="json") for stage in (*_STAGES, embed.STAGE)},
-        "grids": (NMS_GRID[row.method], MIN_POSE_SCORE_GRID, DROPPED_GRID, MEMORY_GRID if row.memory else ()),
+        "grids": (NMS_GRID[row.method], MIN_POSE_SCORE_GRID, DROPPED_GRID, MEMORY_GRID[row.similarity] if row.memory else ()),
         "clips": sorted(_keys(clip, params) for clip in clips),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:40]

@@ -171,10 +171,10 @@ def _labelled(sequence: Annotated, pictures: Pictures, truth: str, is_coco: bool
         return
     addresses = addresses_of(sequence, pictures, truth)
     people = sequence.people
-    box_xyxy_px, has_box = _boxes(people)
+    box_xyxy_px, has_box = boxes_of(people)
     is_given: Bool = ~np.isnan(people.xy_px.sum(axis=2))
     xy_px = np.where(is_given[..., None], people.xy_px + _PIXEL_CENTRE * is_coco, np.nan).astype(np.float32)
-    visibility = _visibility(people, is_given)
+    visibility = visibility_of(people, is_given)
     first = np.searchsorted(people.frame, np.arange(len(sequence) + 1))
     for t in np.flatnonzero(sequence.is_labeled).tolist():
         rows = np.arange(first[t], first[t + 1])[has_box[first[t] : first[t + 1]]]
@@ -193,7 +193,7 @@ def _labelled(sequence: Annotated, pictures: Pictures, truth: str, is_coco: bool
         )
 
 
-def _boxes(people: People) -> tuple[Float, Bool]:
+def boxes_of(people: People) -> tuple[Float, Bool]:
     """(P, 4) float32 boxes, of the file or around the keypoints, and (P,) who has one with an area."""
     given = ~np.isnan(people.xy_px)
     low = np.where(given, people.xy_px, np.inf).min(axis=1)
@@ -208,7 +208,7 @@ def _has_area(box_xyxy_px: Double | Float) -> Bool:
     return np.asarray((box_xyxy_px[:, 2:] > box_xyxy_px[:, :2]).all(axis=1))
 
 
-def _visibility(people: People, is_given: Bool) -> NDArray[np.int8]:
+def visibility_of(people: People, is_given: Bool) -> NDArray[np.int8]:
     """(P, K) int8 as LabelledImage has it. PoseTrack's own files tell hidden from seen by 0 and 1, COCO's and ours by 1 and 2.
 
     A file without a 2 is of the first kind; a keypoint that is given without a word on it counts as seen.

@@ -43,6 +43,8 @@ def find_pictures(address: str) -> Pictures:
 def find_pictures_beside(truth: str) -> Pictures:
     """The pictures of an annotation file that lies in or below a folder annotations*: those of images/ and videos/ beside it.
 
+    Names may begin with these folders, as PoseTrack's do, or in them, as COCO's do.
+
     Raises InputError where there is no such folder, or nothing in it.
     """
     parts = truth.split("/")
@@ -50,7 +52,8 @@ def find_pictures_beside(truth: str) -> Pictures:
     if not depths:
         raise InputError(f"{truth}: it lies in no folder annotations/ with images/ or videos/ beside it: {_GIVE}")
     root = "/".join(parts[: depths[-1]])
-    return _sorted(root, _below(root, _FOLDERS))
+    found = _below(root, _FOLDERS)
+    return _sorted(root, {name.partition("/")[2]: uri for name, uri in found.items()} | found)
 
 
 _GIVE = "give the folder of its pictures or videos with --images"
@@ -117,7 +120,7 @@ def _sorted(where: str, found: Mapping[str, str]) -> Pictures:
             images[name] = uri
         elif suffix in VIDEO_SUFFIXES:
             own = PurePosixPath(name).stem
-            videos[own] = (*videos.get(own, ()), uri)
+            videos[own] = tuple(dict.fromkeys((*videos.get(own, ()), uri)))
     if not images and not videos:
         looked = ", ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"{where}: it holds no pictures ({looked}) and no videos: {_GIVE}")

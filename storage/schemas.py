@@ -473,7 +473,7 @@ TRAINED = (TRAININGS,)
 ABLATION = _schema(
     "ablation",
     "a metric of a row of the ablation, or of its difference to another row",
-    _field("row", pa.string(), "name of the row: M1, ..., N6 as in the paper; G5 and G7 are M5 and M7 with a memory"),
+    _field("row", pa.string(), "name of the row: M1, ..., N6 as in the paper; G2 and the like are M2 with a memory"),
     _field("against", pa.string(), "the row that this one is less; null for the row's own value", nullable=True),
     _field("metric", pa.string(), "`map`, `mota`, `hota`, `idf1` or `id_switches`, over the joints that have truth"),
     _field("value", pa.float64(), "percent, or percent points; a number for id_switches; null where undefined", nullable=True),

@@ -30,9 +30,9 @@ VALIDATION_SEED = 1
 class PairBatch(NamedTuple):
     """M pairs: what the module looks at, and the pairs.
 
-    inputs      of a reduced head (2, M, n), later then earlier, of a body head (2, M, B, n); of the paper's the maps
-                (P, D, h, w), of which row (2, M) and cell (2, M) tell the places
-    row, cell   see there; of a body head the cell is not looked at
+    inputs      of a reduced matching head (2, M, n), later then earlier; else what the module makes F of, by person: of a reduced
+                body head (P, B, n), of the paper's the maps (P, D, h, w)
+    row, cell   (2, M) each, the people and cells of the places; where inputs are by place, they are not looked at
     keypoint    (M,) int64
     is_same     (M,) int64
     """
@@ -63,11 +63,11 @@ class PairNetwork(nn.Module):
         if not len(batch.keypoint):  # nobody of the video is seen twice, and batch norm takes no empty batch
             nothing = batch.inputs.new_zeros(0, self.head.classifiers.channels)
             return nothing, nothing
-        if self.is_reduced:
-            F = module(batch.inputs)
-            later, earlier = F.mean(dim=2) if self.is_body else F
-        elif self.is_body:
-            later, earlier = module.body((batch.inputs,))[batch.row]
+        if self.is_body:
+            body = module(batch.inputs).mean(dim=1) if self.is_reduced else module.body((batch.inputs,))
+            later, earlier = body[batch.row]
+        elif self.is_reduced:
+            later, earlier = module(batch.inputs)
         else:
             F = module((batch.inputs,))
             later, earlier = F.flatten(2).mT[batch.row, batch.cell]
@@ -132,13 +132,13 @@ class PairTrainee:
         row = np.stack([pairs.later, pairs.earlier])
         place = np.stack([pairs.later_place, pairs.earlier_place])
         keypoint = np.zeros_like(pairs.keypoint) if self.is_body else pairs.keypoint
-        if not self.train.is_reduced:
-            row, rows = _renumbered(row)
-            inputs = samples.inputs[rows]
-            cell = samples.cell[rows[row], pairs.keypoint, place]
-        else:
-            inputs = samples.body[row] if self.is_body else samples.inputs[row, pairs.keypoint, place, :MATCHING_INPUTS]
+        if self.train.is_reduced and not self.is_body:
+            inputs = samples.inputs[row, pairs.keypoint, place, :MATCHING_INPUTS]
             cell = np.zeros_like(row)
+        else:
+            cell = samples.cell[row, pairs.keypoint, place]
+            row, rows = _renumbered(row)
+            inputs = samples.body[rows] if self.train.is_reduced else samples.inputs[rows]
         arrays = (inputs.astype(np.float32), row, cell, keypoint, pairs.is_same.astype(np.int64))
         return PairBatch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 

@@ -32,7 +32,7 @@ class RefineParams(Params):
     """Parameters of refine."""
 
     on: bool = Field(
-        True, description="refine keypoints (by default where there are heads for it)", json_schema_extra={"option": "--refine"}
+        True, description="refine keypoints (default where there are heads for it)", json_schema_extra={"option": "--refine"}
     )
     divisor: Divisor = Field(
         "window",

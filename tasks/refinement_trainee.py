@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tkm.networks.matching import Matching
     from tkm.networks.refinement import Refinement
 
-_MOST_PEOPLE = 96  # of a step's part of a video
+_MOST_PEOPLE, _MOST_IN_WINDOWS = 96, 256  # of a part of a video: with windows more, so that some of a crowd fit whole
 _VISIBILITIES = {2: "seen_right", 1: "hidden_right"}
 _AT_ONCE = 8  # people whose W is computed in one go: 3,000 pairs each
 
@@ -137,12 +137,12 @@ class RefinementTrainee:
 
     def _part(self, reader: Reader, video: int, rng: np.random.Generator) -> tuple[Samples, Int]:
         """The samples of a video, and rows of consecutive frames of it, at most so many people."""
-        samples = reader.read(video)
-        if len(samples) <= _MOST_PEOPLE:
+        samples, most = reader.read(video), _MOST_IN_WINDOWS if self.params.tau else _MOST_PEOPLE
+        if len(samples) <= most:
             return samples, np.arange(len(samples))
-        first = int(rng.integers(len(samples) - _MOST_PEOPLE + 1))
+        first = int(rng.integers(len(samples) - most + 1))
         start = int(np.searchsorted(samples.frame, samples.frame[first]))  # whole frames
-        return samples, np.arange(start, min(start + _MOST_PEOPLE, len(samples)))
+        return samples, np.arange(start, min(start + most, len(samples)))
 
     def _window(self, reader: Reader, video: int, samples: Samples, rows: Int) -> Window:
         params, tau = self.params, self.params.tau

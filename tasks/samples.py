@@ -14,6 +14,7 @@ import numpy as np
 
 from storage.artifacts import Artifact, artifact_key
 from storage.codecs import candidates_from_table, column, detections_from_table, info_from_table, skeleton_of_table
+from storage.labelled import boxes_of, visibility_of
 from storage.samples import samples_from_table, samples_to_table
 from storage.schemas import CANDIDATES, SAMPLES
 from storage.sources import content_digest
@@ -30,7 +31,7 @@ from tkm.networks.facts import FACTS
 from tkm.networks.heads import REDUCED_NETWORKS
 from tkm.skeleton import Skeleton, skeleton_of
 from tkm.training.samples import Samples, assigned
-from tkm.types import DetectionSet, Float
+from tkm.types import Bool, DetectionSet, Float
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -181,11 +182,15 @@ def _samples(
 def _truth_of(detections: DetectionSet, true: Sequence, skeleton: Skeleton) -> tuple[np.ndarray, Float, np.ndarray]:
     """Who detections are of, (P,), and where that person's keypoints are, (P, K, 2), with their visibility (P, K)."""
     people, P, K = true.people, len(detections), len(skeleton.keypoints)
+    box_xyxy_px, has_box = boxes_of(people)
+    is_given: Bool = np.logical_not(np.isnan(people.xy_px).any(axis=2))
+    shown = visibility_of(people, is_given)
     person = np.full(P, -1, np.int64)
     for frame in np.unique(detections.frame):
-        mine, theirs = np.flatnonzero(detections.frame == frame), np.flatnonzero((people.frame == frame) & ~people.is_crowd)
+        mine = np.flatnonzero(detections.frame == frame)
+        theirs = np.flatnonzero((people.frame == frame) & has_box & ~people.is_crowd)
         if len(theirs):
-            match = assigned(detections.box_xyxy_px[mine], people.box_xyxy_px[theirs].astype(np.float32))
+            match = assigned(detections.box_xyxy_px[mine], box_xyxy_px[theirs])
             person[mine] = np.where(match >= 0, theirs[match], -1)
     is_of = person >= 0
     track_id = np.where(is_of, people.track_id[person], -1) if len(people) else person
@@ -193,10 +198,8 @@ def _truth_of(detections: DetectionSet, true: Sequence, skeleton: Skeleton) -> t
     for k, keypoint in enumerate(skeleton.keypoints):
         if keypoint in true.skeleton.keypoints:
             there = true.skeleton.keypoints.index(keypoint)
-            xy_px[is_of, k], visibility[is_of, k] = people.xy_px[person[is_of], there], people.visibility[person[is_of], there]
-    # Files of PoseTrack 2017 do not say what can be seen; what has coordinates is annotated.
-    is_placed = ~np.isnan(xy_px).any(axis=-1)
-    return track_id, xy_px, np.where(is_placed & (visibility < 0), 2, np.where(is_placed, visibility, 0)).astype(np.int8)
+            xy_px[is_of, k], visibility[is_of, k] = people.xy_px[person[is_of], there], shown[person[is_of], there]
+    return track_id, xy_px, visibility
 
 
 def _inputs(

@@ -25,7 +25,7 @@ class TrackParams(Params):
     """Parameters of track."""
 
     similarity: Measure = Field(
-        "tkm", description="similarity between a pose and one of the frame before (oks where there is no matching head for tkm)"
+        "tkm", description="similarity between a pose and one of the frame before (default oks where there is no matching head)"
     )
     iou_gate: float = Field(0.1, ge=0, le=1, description="boxes that overlap less are never the same person (Eq. 5)")
     by_confidence: bool = Field(False, description="tkm: weigh keypoints by their scores, which the paper does not")

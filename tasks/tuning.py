@@ -29,6 +29,7 @@ from tkm.metrics.average_precision import PointDetections, average_precision, po
 from tkm.metrics.cleaning import annotated_frames
 from tkm.metrics.mota import MotaCounts, mota, mota_counts
 from tkm.metrics.scores import values_of
+from tkm.similarity import Measure
 
 # The grids, the default first: of equal settings the first one counts. Coarse, so that rows which choose alike share artifacts.
 NMS_GRID: dict[str, tuple[float, ...]] = {
@@ -38,7 +39,12 @@ NMS_GRID: dict[str, tuple[float, ...]] = {
 MIN_POSE_SCORE_GRID = (0.1, 0.2, 0.3)
 # A network's scores and refined ones are not on one scale, so thresholds are found by what they drop: shares of the keypoints.
 DROPPED_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-MEMORY_GRID = ((24, 0.5), (8, 0.5), (60, 0.5), (24, 0.7), (24, 0.9))  # memory_frames and memory_similarity, in rows that have it
+# memory_frames and memory_similarity, in rows that have it: probabilities, and overlaps, which fall with every frame.
+_OF_PROBABILITY = ((24, 0.5), (8, 0.5), (60, 0.5), (24, 0.7), (24, 0.9))
+_OF_OVERLAP = ((24, 0.1), (2, 0.1), (8, 0.1), (60, 0.1), (24, 0.3))
+MEMORY_GRID: dict[Measure, tuple[tuple[int, float], ...]] = {
+    "iou": _OF_OVERLAP, "oks": _OF_OVERLAP, "tbm": _OF_PROBABILITY, "tkm": _OF_PROBABILITY,
+}  # fmt: skip
 LOOSE = suppress.SuppressParams(method="cnms", cnms_iou=1.0, min_pose_score=min(MIN_POSE_SCORE_GRID))  # keeps whom any may keep
 
 
@@ -52,8 +58,8 @@ class Setting:
     nms: float
     min_pose_score: float = MIN_POSE_SCORE_GRID[0]
     keypoint_threshold: float | None = None
-    memory_frames: int = MEMORY_GRID[0][0]
-    memory_similarity: float = MEMORY_GRID[0][1]
+    memory_frames: int = _OF_PROBABILITY[0][0]
+    memory_similarity: float = _OF_PROBABILITY[0][1]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ def params() -> dict[str, Params]:
 
 
 def test_rows_are_those_of_the_papers_tables() -> None:
-    assert [row.name for row in ROWS] == [*(f"M{n}" for n in range(1, 10)), "G5", "G7", *(f"N{n}" for n in range(1, 7))]
+    ours = ["G2", "G3", "G5", "G7"]
+    assert [row.name for row in ROWS] == [*(f"M{n}" for n in range(1, 10)), *ours, *(f"N{n}" for n in range(1, 7))]
     assert all((row.paper is None) == row.memory for row in ROWS), "memory is ours"
     for row in ROWS:
         for other in row.against:

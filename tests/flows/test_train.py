@@ -47,6 +47,17 @@ def test_annotate_takes_what_train_pose_made(tmp_path: Path, imagenet: Path, peo
     assert tables.read(Store(str(tmp_path / "poses")), "frames").num_rows == 2
 
 
+def test_a_detector_is_planned_by_a_command(tmp_path: Path, imagenet: Path) -> None:
+    truth, output = write_pictures(tmp_path / "data", 2), str(tmp_path / "out")
+    command = ("train", "detector", "--truth", str(truth), "--init", str(imagenet), "--val-share", "0", "-o", output, "--dry-run")
+    planned = tkm(*command, "--network", "faster-rcnn-resnet-50", "--epochs", "3")
+    assert "of detector: 3 epochs would be trained" in planned.stdout, planned.stderr
+    wrong = tkm(*command, "--network", "faster-rcnn-resnet-101")
+    assert wrong.returncode == 2
+    assert "--init" in wrong.stderr
+    assert "resnet50" in wrong.stderr
+
+
 def test_a_dry_run_tells_what_is_there_and_writes_nothing(tmp_path: Path, imagenet: Path) -> None:
     truth, store = str(write_pictures(tmp_path / "data", 4)), Store(str(tmp_path / "out"))
     params = PoseTrainParams(input_px="256x192", epochs=3, val_share=0)

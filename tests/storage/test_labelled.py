@@ -145,6 +145,17 @@ def test_keypoints_of_coco_count_from_corners_as_ours_do(tmp_path: Path) -> None
     np.testing.assert_array_equal(labelled[0].visibility, own.people.visibility[:2])
 
 
+def test_pictures_without_a_folder_in_their_names_lie_in_images(tmp_path: Path) -> None:
+    own = sequence(skeleton=COCO_17)
+    own = replace(own, frame_names=tuple(f"{t:012d}.png" for t in range(FRAMES)))
+    truth = write(tmp_path / "annotations" / "people.json", coco.write_dataset([own]))
+    write_pictures(tmp_path / "images", own)
+
+    labelled = read_labelled(str(truth), None)
+
+    np.testing.assert_array_equal(read_image(labelled[1]), picture(1))
+
+
 def test_frames_in_which_nobody_was_looked_for_are_left_out(data: Path) -> None:
     own = sequence()
     truth = write(

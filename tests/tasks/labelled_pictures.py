@@ -24,7 +24,7 @@ def write_pictures(folder: Path, pictures: int, skeleton: Skeleton = COCO_17, se
         for x, y in keypoints:
             cv2.circle(picture, (int(x), int(y)), 3, (255, 255, 255), -1)
         cv2.imwrite(str(folder / "images" / f"{n:012d}.png"), picture)
-        images.append({"id": n, "file_name": f"{n:012d}.png", "width": WIDTH, "height": HEIGHT})
+        images.append({"id": n, "file_name": f"images/{n:012d}.png", "width": WIDTH, "height": HEIGHT})
         flat = np.concatenate([keypoints, np.full((len(keypoints), 1), 2)], axis=1).round(1).ravel().tolist()
         box = [18, 24, 84, 112]
         annotations.append(

@@ -211,7 +211,7 @@ def test_the_training_loop_of_the_docs_makes_a_head_that_has_learned_something(t
     cells = torch.randint(0, 64 * 64, (2, 2, 17, 1))
     batch = (*crops, *cells, torch.tensor([[0], [1]]).expand(-1, 17))
     monkeypatch.chdir(tmp_path)
-    exec(loop, names := {"batches": [batch] * 4})
+    exec(loop, names := {"batches": [batch] * 8})
     head, facts = load_head(tmp_path / "matching.safetensors", "matching")
     assert facts == names["facts"]
     wanted = names["head"].eval().classifiers.state_dict()

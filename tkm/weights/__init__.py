@@ -46,7 +46,7 @@ WEIGHTS: dict[str, WeightsFile] = {
     ),
     "matching": WeightsFile(
         "matching.safetensors",
-        "7600c291ac297b28aa3b9c94ff13d8b45f8b2d2e4115b2d4979c8e08f60aadaf",
+        "dcc0aaf857eb013b2b680174e62ce8eab93bc8199182260f25feb2b6c7405aa9",
         _TRAINED,
         "Apache-2.0",
     ),
@@ -64,7 +64,7 @@ WEIGHTS: dict[str, WeightsFile] = {
     ),
     "self-refinement": WeightsFile(
         "self-refinement.safetensors",
-        "9ca43775350a8f36f845973eeac80a419926919c6d08fede2d6cc104b719b0c0",
+        "a55303e62862b37add65b3eb138b0f27a9f63354358388b16742d40948197b8c",
         _TRAINED,
         "Apache-2.0",
     ),
