@@ -72,10 +72,10 @@ def test_what_is_asked_for_by_file_or_environment_is_no_mere_default(tmp_path: P
     by_default = with_weights({**stage_params(load_settings({})), **poses}, {})
     assert by_default["track"].model_dump()["similarity"] == "oks"
     file = settings_file(tmp_path, '[track]\nsimilarity = "tkm"\n')
-    with pytest.raises(HeadsError, match="--track-similarity tkm looks at features"):
+    with pytest.raises(HeadsError, match=r"--track-similarity tkm looks at features"):
         with_weights({**stage_params(load_settings({}, file)), **poses}, {})
     monkeypatch.setenv("TKM_REFINE__ON", "true")
-    with pytest.raises(HeadsError, match="--refine looks at features"):
+    with pytest.raises(HeadsError, match=r"--refine with --paths-tau above 0 looks at features"):
         with_weights({**stage_params(load_settings({})), **poses}, {})
     off = with_weights(stage_params(load_settings({"refine": {"on": False}})), {})
     assert not off["refine"].model_dump()["on"], "an option wins, and is set too"
