@@ -21,6 +21,7 @@ from flows.preview import preview
 from flows.render import render, still
 from flows.settings import SettingsError, load_settings
 from flows.status import run_status
+from storage import runs
 from storage.artifacts import Artifact
 from storage.given import read_given
 from storage.runs import read_plan
@@ -192,6 +193,23 @@ def test_the_command_says_what_is_wrong_in_a_sentence(tmp_path: Path) -> None:
     assert said.stderr.startswith(f"tkm: {broken}: ")
     assert "Traceback" not in said.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_command_tracks_given_poses_by_oks_unless_features_are_asked_for(tmp_path: Path, shared_prefect: None) -> None:
+    path, out = write(tmp_path / "v.json", document("v", 2, [person(0), person(1)])), tmp_path / "out"
+    command = ["annotate", "--detections", str(path), "-o", str(out)]
+    (tmp_path / "settings.toml").write_text('[track]\nsimilarity = "tkm"\n')
+    for asked in (["--track-similarity", "tkm"], ["--refine"], ["--settings", str(tmp_path / "settings.toml")]):
+        refused = tkm(*command, *asked)
+        assert (refused.returncode, out.exists()) == (2, False)
+        assert "looks at features of people's pictures" in refused.stderr
+    done = tkm(*command)
+    assert done.returncode == 0, done.stderr
+    plan = read_plan(Store(str(out)), runs.find_run(Store(str(out)), None)).to_pylist()
+    used = {row["stage"]: json.loads(row["params"]) for row in plan}
+    assert list(used) == ["index", "poses", "suppress", "track", "publish"]
+    assert used["track"]["similarity"] == "oks"
 
 
 @pytest.fixture(scope="module")
