@@ -21,6 +21,7 @@ from storage.sources import Source, content_digest
 from storage.store import Store
 from tasks import estimate, given, paths, publish, refine, track
 from tasks.execute import run_frames, run_given, run_in_order, run_index
+from tasks.heads import with_weights
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Params, Stage
@@ -31,9 +32,9 @@ WARM_UP_FRAMES = 8
 
 
 def plan_of(clip: Path, store: Path, chosen: Mapping[str, Params] | None = None) -> VideoPlan:
-    """A clip under the default parameters, but for those chosen, by stage name."""
+    """A clip under the default parameters, or under those chosen, of all stages."""
     source = Source(str(clip))
-    params = {stage.name: stage.Params() for stage in PIPELINE} | dict(chosen or {})
+    params = dict(chosen) if chosen else with_weights({stage.name: stage.Params() for stage in PIPELINE}, {})
     return plan_video(Store(str(store)), source, content_digest(source), params)
 
 

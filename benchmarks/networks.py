@@ -90,6 +90,8 @@ def prepare(setting: Setting) -> tuple[dict[str, Params], dict[str, Params]]:
     if setting.has_heads:
         params |= {"track": track.TrackParams(similarity="tkm"), "refine": refine.RefineParams(on=True)}
         params["paths"] = paths.PathsParams(tau=TAU)
+    else:
+        params |= {"track": track.TrackParams(similarity="oks"), "refine": refine.RefineParams(on=False)}
     if setting.detector != detect.EMBEDDED:
         files["detector"] = write_detector(setting.folder / "detector.pth", setting.detector)
     digests: dict[Role, str] = {role: keep(setting.store, str(file), option(role)) for role, file in files.items()}

@@ -166,7 +166,8 @@ def annotate(
     def call() -> Any:
         from flows.annotate import annotate as flow
 
-        return flow(input, output, chosen.model_dump(mode="json", exclude={"s3"}), detections, images, quiet=quiet)
+        own = chosen.model_dump(mode="json", exclude={"s3"}, exclude_unset=True)  # a default stays one in the flow
+        return flow(input, output, own, detections, images, quiet=quiet)
 
     _run(call, chosen, quiet)
 

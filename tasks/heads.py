@@ -55,7 +55,7 @@ def with_weights(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Par
     Args: params, by stage name, whatever digests they had; digests, SHA-256 of the files there are, by role.
     Raises: HeadsError where a file is needed and not there, or is for a network that takes none.
     """
-    digests = {**_embedded(params), **{role: digest for role, digest in digests.items() if digest not in _EMBEDDED_DIGESTS}}
+    digests = {**_embedded(params, digests), **digests}
     params = _without_heads(params, digests)
     used = _uses(params)
     needed = [kind for kind in HEADS if used[kind]]
@@ -81,10 +81,9 @@ def with_weights(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Par
     return {**params, **{name: _with(params[name], {f: v for (s, f), v in values.items() if s == name}) for name in stages}}
 
 
-def _embedded(params: _ByStage) -> dict[Role, str]:
+def _embedded(params: _ByStage, digests: Mapping[Role, str]) -> dict[Role, str]:
     """Digests of the heads in the package, where these parameters' poses are the embedded network's own."""
-    own = params["estimate"].model_dump()
-    if (own["network"], own["weights"]) != (_EMBEDDED["pose"], None):
+    if _param(params, "estimate", "network") != _EMBEDDED["pose"] or "pose" in digests:
         return {}
     refinement = "refinement" if _param(params, "paths", "tau") else "self-refinement"
     names: dict[Role, str] = {"matching": "matching", "body": "body", "refinement": refinement}
@@ -96,7 +95,8 @@ def _without_heads(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, P
     is_posed = not _param(params, "poses", "sha256")
     found = dict(params)
     track, refine = params["track"], params["refine"]
-    if "similarity" not in track.model_fields_set and not (is_posed and "matching" in digests):
+    is_asked = "similarity" in track.model_fields_set or _param(params, "track", "by_confidence")  # which is for tkm alone
+    if not is_asked and not (is_posed and "matching" in digests):
         found["track"] = type(track)(**{**track.model_dump(include=track.model_fields_set), "similarity": "oks"})
     needed: tuple[Role, ...] = ("refinement", "matching") if _param(params, "paths", "tau") else ("refinement",)
     if "on" not in refine.model_fields_set and not (is_posed and all(role in digests for role in needed)):
@@ -132,7 +132,8 @@ def with_other_weights(before: _ByStage, after: _ByStage, given: Mapping[Role, s
 
     Another network takes nothing of the one before it. Raises HeadsError as `with_weights`.
     """
-    kept = digests_of(before)
+    # Embedded heads are chosen anew: they go with the network and with tau.
+    kept = {role: digest for role, digest in digests_of(before).items() if digest not in _EMBEDDED_DIGESTS}
     for role, stage in _STAGES.items():
         if _param(before, stage, "network") != _param(after, stage, "network"):
             kept.pop(role, None)

@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,7 +18,13 @@ from storage.artifacts import Artifact, all_keys
 from storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
+BY_POSES = ("--track-similarity", "oks", "--no-refine")  # what takes no heads, and less time
 _SECONDS = 240  # for one command, on a machine that is busy with others
+
+
+def by_poses(**settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under which people are tracked by their poses alone and nothing is refined, and these."""
+    return {**settings, "track": {"similarity": "oks", **settings.get("track", {})}, "refine": {"on": False}}
 
 
 def tkm(*arguments: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:

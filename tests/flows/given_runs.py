@@ -14,6 +14,7 @@ from storage.sources import Source, content_digest
 from storage.store import Store
 from tasks import given, publish, suppress, track
 from tasks.execute import run_frames, run_given, run_in_order, run_index
+from tasks.heads import with_weights
 from tasks.index import IndexParams
 from tasks.merge import merge
 from tasks.pipeline import PIPELINE
@@ -51,7 +52,7 @@ def planned(store: Store, source: Source, sequence: Sequence, every: int = 1) ->
     sha256 = write_given(store, given_of(sequence, "poses", len(sequence)), sequence if of_file else None)
     params = {stage.name: stage.Params() for stage in PIPELINE}
     params |= {"poses": given.GivenParams(sha256=sha256), "index": IndexParams(every=every)}
-    plan = plan_video(store, source, sha256 if of_file else content_digest(source), params)
+    plan = plan_video(store, source, sha256 if of_file else content_digest(source), with_weights(params, {}))
 
     def report(*_: object) -> None:
         pass

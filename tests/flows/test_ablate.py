@@ -22,7 +22,7 @@ from flows.settings import SettingsError, load_settings
 from storage.artifacts import all_keys
 from storage.store import Store
 from tasks.merge import read_results
-from tests.flows.commands import tkm
+from tests.flows.commands import by_poses, tkm
 from tests.heads import save_random_head
 from tests.tkm.metrics_builders import video
 from tkm.datasets import posetrack18
@@ -64,7 +64,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory, people_clip: Path, prefect_s
         for name in names:
             shutil.copy(people_clip, root / folder / f"{name}.mp4")
     every = {**SAMPLED, "index": {"frames": ":8"}, "engine": ENGINE}
-    annotate(str(people_clip), str(root / "first"), every, quiet=True)
+    annotate(str(people_clip), str(root / "first"), by_poses(**every), quiet=True)
     poses = read_results(Store(str(root / "first")), None, "poses").to_pandas()
     for folder, names in (("val", NAMES[:2]), ("train", NAMES[2:])):
         (root / f"{folder}-truth").mkdir()
@@ -158,6 +158,10 @@ def test_what_cannot_run_is_said_before_anything_starts(
     assert list(prepare(store, chosen, ["M3", "M5", "M8"], None, write=False).lacking) == ["M8"]
     with pytest.raises(SettingsError, match="row M8 needs --detect-network faster-rcnn-resnext-101"):
         prepare(store, chosen, ["M8"], None, write=False)
+    assert prepare(store, chosen, ["M3", "M4", "M5", "M6", "M7"], None, write=False).lacking == {}, "the package has the others"
+    of_hrnet = load_settings({"estimate": {"network": "hrnet-w48"}})
+    with pytest.raises(SettingsError, match="row M4 needs --body-weights FILE, a head trained on hrnet-w48"):
+        prepare(store, of_hrnet, ["M4"], None, write=False)
     with pytest.raises(WeightsError, match=r"--self-refinement-weights .*was trained over windows of 5 frames"):
         prepare(store, chosen, ["M6"], heads["refinement"], write=False)
     with pytest.raises(SettingsError, match=r"shots\.split"):

@@ -73,7 +73,7 @@ def test_rows_that_look_at_features_share_them_and_self_refinement_has_its_own_h
 
 def test_rows_of_the_paper_have_no_memory_whatever_the_settings_and_ours_have_one(params: dict[str, Params]) -> None:
     track = next(stage for stage in PIPELINE if stage.name == "track")
-    remembering = {**params, "track": track.Params(memory_frames=9)}
+    remembering = {**params, "track": track.Params(similarity="oks", memory_frames=9)}
     none = row_params(remembering, BY_NAME["M5"], SETTING, DIGESTS)["track"].model_dump()
     assert (none["memory_frames"], none["memory_similarity"]) == (0, 0.5), "the similarity's own default, not that of oks"
     some = row_params(remembering, BY_NAME["G5"], replace(SETTING, memory_frames=60, memory_similarity=0.7), DIGESTS)

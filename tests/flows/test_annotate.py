@@ -1,4 +1,4 @@
-"""The annotate flow as its users meet it: real videos, a real Prefect server, a local Dask cluster."""
+"""The annotate flow as its users meet it: real videos, a real Prefect server, a local Dask cluster. Poses alone track."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from storage.artifacts import Artifact, closed_keys
 from storage.schemas import POSE_KEYPOINTS, PUBLISHED, name_of
 from storage.store import Store
 from tasks.merge import read_results
+from tests.flows.commands import by_poses
 from tkm.skeleton import COCO_17
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
 
 
 def run(input_: Path, output: Path, **settings: dict[str, Any]) -> Summary:
-    return annotate(str(input_), str(output), settings, quiet=True)
+    return annotate(str(input_), str(output), by_poses(**settings), quiet=True)
 
 
 def published(output: Path, name: str) -> pd.DataFrame:

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from flows.describe import stage_table
-from tests.flows.commands import ROOT, tkm
+from tests.flows.commands import BY_POSES, ROOT, tkm
 from tests.s3_server import S3Server
+
+HRNET = ["annotate", "deployments/demo", "-o", "out", "--estimate-network", "hrnet-w48"]
 
 
 @pytest.mark.parametrize(
@@ -42,10 +44,10 @@ from tests.s3_server import S3Server
         (["annotate", "deployments/demo", "-o", "README.md/out"], "README.md/out"),
         (["annotate", "deployments/demo", "-o", "/proc/out"], "/proc/out"),
         (["annotate", "deployments/demo", "-o", "deployments/demo"], "give another --output"),
-        (["annotate", "deployments/demo", "-o", "out", "--track-similarity", "tkm"], "--matching-weights FILE"),
-        (["annotate", "deployments/demo", "-o", "out", "--refine"], "none is embedded"),
-        (["annotate", "deployments/demo", "-o", "out", "--refine", "--dry-run"], "`tkm train temporal` makes one"),
-        (["annotate", "deployments/demo", "-o", "out", "--estimate-network", "hrnet-w48"], "--pose-weights FILE"),
+        ([*HRNET, "--track-similarity", "tkm"], "--matching-weights FILE"),
+        ([*HRNET, "--refine"], "none is embedded"),
+        ([*HRNET, "--refine", "--dry-run"], "`tkm train temporal` makes one"),
+        (HRNET, "--pose-weights FILE"),
         (["annotate", "deployments/demo", "-o", "out", "--pose-weights", "nowhere.pth"], "nowhere.pth: no such file"),
         (["annotate", "deployments/demo", "-o", "out", "--pose-weights", "README.md"], "--pose-weights README.md"),
         (["rerun", "no-such-output", "--stage", "track"], "no-such-output"),
@@ -160,7 +162,7 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path: Path) -> No
     # A process group of its own, all of which is interrupted, as a terminal does; it must not inherit that these tests may run
     # in the background, where shells have Ctrl-C ignored.
     process = subprocess.Popen(
-        [*command, "--chunk-frames", "4"],
+        [*command, *BY_POSES, "--chunk-frames", "4"],
         cwd=ROOT,
         env=environment,
         stderr=subprocess.PIPE,
@@ -176,7 +178,7 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path: Path) -> No
     assert process.returncode == 130
     assert "goes on from there" in told
     assert "Traceback" not in told
-    done = tkm(*command[3:], home=tmp_path / "prefect")
+    done = tkm(*command[3:], *BY_POSES, home=tmp_path / "prefect")
     assert done.returncode == 0, done.stderr
     assert "suppress 100" not in done.stdout, "the chunks that were finished are not computed again"
     assert "track 100" in done.stdout

@@ -21,6 +21,7 @@ from flows.preview import preview
 from flows.render import render, still
 from flows.settings import SettingsError, load_settings
 from flows.status import run_status
+from storage import runs
 from storage.artifacts import Artifact
 from storage.given import read_given
 from storage.runs import read_plan
@@ -28,12 +29,12 @@ from storage.sources import InputError
 from storage.store import Store, StoreError
 from tasks.merge import read_results
 from tasks.verify import verify_artifacts, verify_tables
-from tests.flows.commands import assert_same, kill_when, published, start, tkm
+from tests.flows.commands import BY_POSES, assert_same, by_poses, kill_when, published, start, tkm
 from tkm.skeleton import POSETRACK_15
 
 NAMES = ["head_bottom" if name == "neck" else name for name in POSETRACK_15.keypoints]
 FRAMES = 6  # of people_clip
-FIRST = {"index": {"frames": f":{FRAMES}"}}
+FIRST = by_poses(index={"frames": f":{FRAMES}"})
 
 
 def person(frame: int, x_px: float = 100.0, **fields: Any) -> dict[str, Any]:
@@ -194,6 +195,23 @@ def test_the_command_says_what_is_wrong_in_a_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+def test_the_command_tracks_given_poses_by_oks_unless_features_are_asked_for(tmp_path: Path, shared_prefect: None) -> None:
+    path, out = write(tmp_path / "v.json", document("v", 2, [person(0), person(1)])), tmp_path / "out"
+    command = ["annotate", "--detections", str(path), "-o", str(out)]
+    (tmp_path / "settings.toml").write_text('[track]\nsimilarity = "tkm"\n')
+    for asked in (["--track-similarity", "tkm"], ["--refine"], ["--settings", str(tmp_path / "settings.toml")]):
+        refused = tkm(*command, *asked)
+        assert (refused.returncode, out.exists()) == (2, False)
+        assert "looks at features of people's pictures" in refused.stderr
+    done = tkm(*command)
+    assert done.returncode == 0, done.stderr
+    plan = read_plan(Store(str(out)), runs.find_run(Store(str(out)), None)).to_pylist()
+    used = {row["stage"]: json.loads(row["params"]) for row in plan}
+    assert list(used) == ["index", "poses", "suppress", "track", "publish"]
+    assert used["track"]["similarity"] == "oks"
+
+
 @pytest.fixture(scope="module")
 def detected(tmp_path_factory: pytest.TempPathFactory, people_clip: Path, prefect_server: None) -> tuple[Path, Path]:
     """A run by our own detector, and its boxes in a Parquet file."""
@@ -223,7 +241,7 @@ def test_our_own_boxes_given_back_make_the_same_poses_bit_for_bit(
         {name: rows.drop(columns="publish_key", errors="ignore") for name, rows in published(Store(str(out))).items()},
     )
     assert frames_of(annotate(str(people_clip), given, FIRST, detections=str(boxes), quiet=True)) == {}
-    sampled = annotate(str(people_clip), given, {"index": {"every": 5, "frames": ":6"}}, detections=str(boxes), quiet=True)
+    sampled = annotate(str(people_clip), given, by_poses(index={"every": 5, "frames": ":6"}), detections=str(boxes), quiet=True)
     assert frames_of(sampled) == dict.fromkeys(("index", "boxes", "estimate", "suppress", "track", "publish"), 2)
     assert read_results(Store(given), None, "frames")["frame"].to_pylist() == [0, 5]
     stages = {stage.stage for stage in run_status(Store(given), sampled.run).stages}
@@ -338,7 +356,7 @@ def test_a_killed_run_on_given_boxes_goes_on(
     out, boxes = detected
     given = Store(str(tmp_path / "given"))
     command = ["annotate", str(people_clip), "--detections", str(boxes), "-o", given.root]
-    command += ["--frames", f":{FRAMES}", "--chunk-frames", "1"]
+    command += [*BY_POSES, "--frames", f":{FRAMES}", "--chunk-frames", "1"]
     process = start(tmp_path / "log", *command)
     kill_when(process, lambda: sum(name.endswith(".json") for name in given.list("chunks/estimate")) >= 2)
     said = tkm(*command)

@@ -18,6 +18,7 @@ from flows.render import render
 from flows.show import first_poses, people, results_overview
 from flows.status import run_status
 from storage.store import Store
+from tests.flows.commands import by_poses
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
 
@@ -67,7 +68,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, people_clip: Path) -> tupl
     write(videos / "nobody.mp4", [np.full((120, 160, 3), 128, np.uint8)] * FRAMES)
     for n, picture in enumerate(pictures):
         cv2.imwrite(str(videos / "images" / f"{n + 8}.png"), picture[:, :, ::-1])  # 10 comes after 9
-    return videos, output, annotate(str(videos), str(output), {}, quiet=True)
+    return videos, output, annotate(str(videos), str(output), by_poses(), quiet=True)
 
 
 def table(output: Path, name: str) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from storage import runs
 from storage.addresses import open_address
 from storage.store import Store
 from tasks.merge import read_results
-from tests.flows.commands import assert_same, committed_parts, kill_when, published, start, tkm, wait_for_group
+from tests.flows.commands import BY_POSES, assert_same, committed_parts, kill_when, published, start, tkm, wait_for_group
 
 pytestmark = [pytest.mark.usefixtures("prefect_server", "shared_prefect"), pytest.mark.slow]
 
@@ -35,6 +35,7 @@ MOMENTS: dict[str, _Moment] = {
     "between two stages of a chunk": (4, False, lambda store: commits(store, "detect") > commits(store, "suppress")),
     "far into the networks' pass": (4, False, lambda store: commits(store, "estimate") >= 9),
     "in the middle of track": (1, False, lambda store: commits(store, "track") >= 3),
+    "in the middle of refine": (1, False, lambda store: commits(store, "refine") >= 2),
     "in the middle of publish": (1, False, lambda store: commits(store, "publish") >= 2),
     "in the middle of merging": (4, False, lambda store: store.size(f"tables/frames/_delta_log/{1:020d}.json") is not None),
 }
@@ -84,6 +85,7 @@ def test_runs_over_one_store_at_once_all_end_right(any_root: str, people_clip: P
     for name in ("a.mp4", "b.mp4"):
         shutil.copy(people_clip, videos / name)
     command = ["annotate", str(videos), "-o", any_root, "--chunk-frames", "3"]
+    command += BY_POSES  # with a memory, ids do not end where boxes do not overlap
     others = [[], [], ["--track-iou-gate", "0.99"]]
     processes = [start(tmp_path / f"log{n}", *command, *other) for n, other in enumerate(others)]
     for n, process in enumerate(processes):

@@ -16,7 +16,7 @@ from flows.settings import SettingsError
 from storage.sources import InputError
 from storage.store import Store, StoreError
 from tasks.merge import read_results
-from tests.flows.commands import assert_same, committed_parts, published
+from tests.flows.commands import assert_same, by_poses, committed_parts, published
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
 
@@ -29,8 +29,8 @@ def original(tmp_path_factory: pytest.TempPathFactory, people_clip: Path, prefec
         (root / folder).mkdir()
     shutil.copy(people_clip, root / "one" / "whole.mp4")
     shutil.copy(people_clip, root / "two" / "sampled.mp4")
-    first = annotate(str(root / "one"), str(root / "out"), quiet=True)
-    annotate(str(root / "two"), str(root / "out"), {"index": {"every": 2}}, quiet=True)
+    first = annotate(str(root / "one"), str(root / "out"), by_poses(), quiet=True)
+    annotate(str(root / "two"), str(root / "out"), by_poses(index={"every": 2}), quiet=True)
     return root, first.run
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from flows.settings import SettingsError, load_settings, refuse_secrets, use_s3
+from flows.settings import SettingsError, load_settings, refuse_secrets, stage_params, use_s3
 from storage import s3
+from tasks.given import GivenParams
+from tasks.heads import HeadsError, with_weights
 
 
 def settings_file(folder: Path, text: str) -> Path:
@@ -63,6 +65,20 @@ def test_weights_are_named_by_options_variables_and_file(tmp_path: Path, monkeyp
         load_settings({"weights": {"maching": "mine"}})
     with pytest.raises(SettingsError, match=r"weights\.pose"):
         load_settings({"weights": {"pose": ""}})
+
+
+def test_what_is_asked_for_by_file_or_environment_is_no_mere_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poses = {"poses": GivenParams(sha256="0" * 64)}  # which heads cannot look at
+    by_default = with_weights({**stage_params(load_settings({})), **poses}, {})
+    assert by_default["track"].model_dump()["similarity"] == "oks"
+    file = settings_file(tmp_path, '[track]\nsimilarity = "tkm"\n')
+    with pytest.raises(HeadsError, match=r"--track-similarity tkm looks at features"):
+        with_weights({**stage_params(load_settings({}, file)), **poses}, {})
+    monkeypatch.setenv("TKM_REFINE__ON", "true")
+    with pytest.raises(HeadsError, match=r"--refine with --paths-tau above 0 looks at features"):
+        with_weights({**stage_params(load_settings({})), **poses}, {})
+    off = with_weights(stage_params(load_settings({"refine": {"on": False}})), {})
+    assert not off["refine"].model_dump()["on"], "an option wins, and is set too"
 
 
 def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:

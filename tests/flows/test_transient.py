@@ -23,6 +23,7 @@ from flows.annotate import Summary, annotate
 from storage import tables
 from storage.schemas import PUBLISHED, name_of
 from storage.store import Store
+from tests.flows.commands import by_poses
 from tests.s3_server import S3Server
 from tests.storage import clips
 from tests.tcp_relay import Relay, relay_to
@@ -31,7 +32,7 @@ pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
 
 
 def run(input_: Path, output: Path | str, **settings: dict[str, Any]) -> Summary:
-    return annotate(str(input_), str(output), settings, quiet=True)
+    return annotate(str(input_), str(output), by_poses(**settings), quiet=True)
 
 
 def published(output: Path | str) -> dict[str, pd.DataFrame]:

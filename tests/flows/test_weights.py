@@ -20,10 +20,10 @@ from flows.sides import side_of_store
 from storage import runs
 from storage.store import Store, StoreError
 from tasks.merge import read_results
-from tests.flows.commands import tkm
+from tests.flows.commands import by_poses, tkm
 from tests.heads import save_random_head
 from tkm.networks.pose import PoseNetwork
-from tkm.weights import WeightsError
+from tkm.weights import WeightsError, digest
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
 
@@ -158,12 +158,15 @@ def test_heads_come_in_with_a_stage_that_the_run_did_not_have(
     heads: dict[str, str], people_clip: Path, tmp_path: Path
 ) -> None:
     store = Store(str(tmp_path / "out"))
-    first = annotate(str(people_clip), store.root, EVERY, quiet=True)
-    with pytest.raises(SettingsError, match="--track-similarity tkm needs a trained matching head"):
-        again(store, "track", "similarity=tkm")
+    first = annotate(str(people_clip), store.root, by_poses(**EVERY), quiet=True)
     tracked = again(store, "track", "similarity=tkm", matching=heads["matching"])
     assert computed(tracked) == {"embed": FRAMES, "track": FRAMES, "publish": FRAMES}
-    assert poses(store).nose_initial_x.isna().all(), "nothing was refined"
+    assert poses(store).nose_initial_x.isna().all(), "the run refined nothing, and a rerun of it does not"
+    embedded = rerun(store.root, first.run, "track", ["similarity=tkm"], [], EVERY, quiet=True)
+    assert computed(embedded) == {"embed": FRAMES, "track": FRAMES, "publish": FRAMES}
+    params = {row["stage"]: row["params"] for row in runs.read_plan(store, embedded.run).to_pylist()}
+    assert digest("matching") in params["track"], "where no file is given, the head in the package"
+    assert "refine" not in params
     changes = ("track.similarity=tbm", "refine.on=true", "paths.tau=0")
     weights = {"body": heads["body"], "refinement": heads["of single frames"]}
     by_itself = rerun(store.root, first.run, "embed", changes, [], {**EVERY, "weights": weights}, quiet=True)

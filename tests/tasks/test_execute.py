@@ -94,7 +94,7 @@ def test_tracking_goes_on_in_the_middle_with_the_same_ids(
     short_run: VideoPlan, demo_clip: Path, tmp_path: Path, gone: int
 ) -> None:
     shutil.copytree(short_run.store.root, tmp_path / "out")
-    other = SHORT | {"track": track.TrackParams(iou_gate=0.3)}
+    other = SHORT | {"track": track.TrackParams(similarity="oks", iou_gate=0.3)}
     plan = plan_of(Store(str(tmp_path / "out")), demo_clip, other)
     run_all(plan, chunk_frames=7)
     whole = tables(plan)["track"]

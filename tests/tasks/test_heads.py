@@ -16,10 +16,13 @@ from tasks.pipeline import PIPELINE
 from tasks.plan import plan_video
 from tasks.stage import Params
 from tests.heads import MOVENET, save_random_head
+from tkm import weights
 from tkm.weights import WeightsError
 
 ALL: dict[Role, str] = {role: digit * 64 for role, digit in (("matching", "1"), ("body", "2"), ("refinement", "3"))}  # type: ignore[misc]
 OTHER = "9" * 64
+OKS: dict[str, Any] = {"track": {"similarity": "oks"}}
+UNREFINED: dict[str, Any] = {"refine": {"on": False}}
 
 
 def params(**sections: Mapping[str, Any]) -> dict[str, Params]:
@@ -35,23 +38,20 @@ def digests_by_stage(found: Mapping[str, Params]) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("sections", "expected"),
     [
-        ({}, {}),
-        ({"track": {"similarity": "tkm"}}, {"embed": {"matching"}, "track": {"matching"}}),
-        ({"track": {"similarity": "tbm"}}, {"embed": {"body"}, "track": {"body"}}),
+        (OKS | UNREFINED, {}),
+        (UNREFINED, {"embed": {"matching"}, "track": {"matching"}}),
+        ({"track": {"similarity": "tbm"}} | UNREFINED, {"embed": {"body"}, "track": {"body"}}),
+        (OKS, {"embed": {"matching", "refinement"}, "paths": {"matching"}, "refine": {"matching", "refinement"}}),
+        (OKS | {"paths": {"tau": 0}}, {"embed": {"refinement"}, "refine": {"refinement"}}),
         (
-            {"refine": {"on": True}},
-            {"embed": {"matching", "refinement"}, "paths": {"matching"}, "refine": {"matching", "refinement"}},
-        ),
-        ({"refine": {"on": True}, "paths": {"tau": 0}}, {"embed": {"refinement"}, "refine": {"refinement"}}),
-        (
-            {"refine": {"on": True}, "track": {"similarity": "tbm"}},
+            {"track": {"similarity": "tbm"}},
             {
                 "embed": {"matching", "body", "refinement"}, "track": {"body"}, "paths": {"matching"},
                 "refine": {"matching", "refinement"},
             },
         ),
     ],
-    ids=["nothing", "tkm", "tbm", "refine", "self-refinement", "tbm and refine"],
+    ids=["nothing", "tkm alone", "tbm", "refine", "self-refinement", "tbm and refine"],
 )  # fmt: skip
 def test_digests_stand_where_they_are_used_and_nowhere_else(
     sections: dict[str, Any], expected: dict[str, set[Role]]
@@ -81,31 +81,116 @@ def test_another_head_computes_neither_detections_nor_heatmaps_again() -> None:
     assert changed_stages(everything, "matching") == rest
     assert changed_stages(everything, "refinement") == rest, "what embed makes is one artifact"
     assert changed_stages(everything, "body") == set()
-    assert changed_stages({"track": {"similarity": "tbm"}}, "body") == {"embed", "track", "publish"}
+    assert changed_stages({"track": {"similarity": "tbm"}} | UNREFINED, "body") == {"embed", "track", "publish"}
 
 
 @pytest.mark.parametrize("role", ["matching", "refinement"])
 def test_tracks_by_poses_do_not_rest_on_heads(role: Role) -> None:
-    assert changed_stages({"refine": {"on": True}}, role) == {"embed", "paths", "refine", "publish"}
+    assert changed_stages(OKS, role) == {"embed", "paths", "refine", "publish"}
 
 
 @pytest.mark.parametrize(
     ("sections", "there", "said"),
     [
-        ({"track": {"similarity": "tkm"}}, (), "--track-similarity tkm needs a trained matching head.*--matching-weights FILE"),
-        ({"track": {"similarity": "tbm"}}, ("matching",), "tbm needs a trained body head.*--body-weights FILE"),
-        ({"refine": {"on": True}}, ("matching",), "--refine needs a trained refinement head.*--refinement-weights FILE"),
-        ({"refine": {"on": True}}, ("refinement",), "--refine with --paths-tau above 0 needs a trained matching head"),
+        ({"track": {"similarity": "tkm"}}, (), "--track-similarity tkm needs a matching head.*--matching-weights FILE"),
+        ({"track": {"similarity": "tbm"}}, ("matching",), "tbm needs a body head.*--body-weights FILE"),
+        ({"refine": {"on": True}}, ("matching",), "--refine needs a refinement head.*--refinement-weights FILE"),
+        ({"refine": {"on": True}}, ("refinement",), "--refine with --paths-tau above 0 needs a matching head"),
         ({"refine": {"on": True}, "paths": {"tau": 0}}, ("matching",), "--refinement-weights FILE"),
+        ({"track": {"by_confidence": True}}, (), "--track-similarity tkm needs a matching head"),
     ],
 )
 def test_a_head_that_is_missing_is_named_with_why_and_how(
     sections: dict[str, Any], there: tuple[Role, ...], said: str
 ) -> None:
+    digests: dict[Role, str] = {"pose": OTHER, **{role: ALL[role] for role in there}}
     with pytest.raises(HeadsError, match=said) as caught:
-        with_weights(params(**sections), {role: ALL[role] for role in there})
+        with_weights(params(**sections, estimate={"network": "hrnet-w48"}), digests)
+    assert "trained for hrnet-w48" in str(caught.value)
     assert "none is embedded" in str(caught.value)
-    assert "docs/networks.md" in str(caught.value)
+    assert "docs/training.md" in str(caught.value)
+
+
+def test_by_default_the_embedded_heads_match_track_and_refine() -> None:
+    found = with_weights(params(), {})
+    matching, refinement = weights.digest("matching"), weights.digest("refinement")
+    assert digests_by_stage(found) == {
+        "embed": {matching, refinement}, "track": {matching}, "paths": {matching}, "refine": {matching, refinement},
+    }  # fmt: skip
+    tracked, refined = found["track"].model_dump(), found["refine"].model_dump()
+    assert (tracked["similarity"], tracked["memory_frames"], refined["on"]) == ("tkm", 24, True)
+    assert found["paths"].model_dump()["tau"] == 5
+    body = with_weights(params(track={"similarity": "tbm"}, **UNREFINED), {})
+    assert digests_by_stage(body) == {stage: {weights.digest("body")} for stage in ("embed", "track")}
+
+
+def test_single_frames_are_refined_by_the_embedded_head_for_them() -> None:
+    alone = with_weights(params(paths={"tau": 0}), {})
+    assert alone["refine"].model_dump()["refinement"] == weights.digest("self-refinement")
+    assert alone["refine"].model_dump()["matching"] is None
+    back = with_other_weights(alone, {**alone, "paths": type(alone["paths"])(tau=5)}, {})
+    assert back["refine"].model_dump()["refinement"] == weights.digest("refinement")
+
+
+def test_embedded_heads_fit_the_embedded_network() -> None:
+    for sections in ({}, {"paths": {"tau": 0}}, {"track": {"similarity": "tbm"}}):
+        check_weights(with_weights(params(**sections), {}), weights.locate, {})
+
+
+@pytest.mark.parametrize("role", ["matching", "refinement"])
+def test_a_users_head_takes_the_place_of_the_embedded_one(role: Role) -> None:
+    found = with_weights(params(), {role: ALL[role]})
+    embedded = {name: weights.digest(name) for name in ("matching", "refinement")}
+    assert digests_of(found) == {**embedded, role: ALL[role]}
+    given = with_weights(params(paths={"tau": 0}), {"refinement": embedded["refinement"]})
+    assert digests_of(given)["refinement"] == embedded["refinement"], "what is given is taken, or refused, but never exchanged"
+
+
+HRNET = {"estimate": params(estimate={"network": "hrnet-w48"})["estimate"]}
+WITHOUT_HEADS: dict[str, tuple[dict[str, Any], dict[Role, str]]] = {
+    "poses from a file": ({"poses": GivenParams(sha256=OTHER)}, {}),
+    "poses from a file, and heads": ({"poses": GivenParams(sha256=OTHER)}, ALL),
+    "another network": (HRNET, {"pose": OTHER}),
+    "another network, and half of what refines": (HRNET, {"pose": OTHER, "refinement": ALL["refinement"]}),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_HEADS)
+def test_where_there_are_no_heads_oks_tracks_without_memory_and_nothing_is_refined(name: str) -> None:
+    changed, digests = WITHOUT_HEADS[name]
+    found = with_weights({**params(), **changed}, digests)
+    tracked, refined = found["track"].model_dump(), found["refine"].model_dump()
+    assert (tracked["similarity"], tracked["memory_frames"], tracked["memory_similarity"]) == ("oks", 0, 0.1)
+    assert (tracked["head"], refined["on"], refined["refinement"]) == (None, False, None)
+    kept = with_weights({**params(track={"memory_frames": 7, "iou_gate": 0.2}), **changed}, digests)["track"].model_dump()
+    assert (kept["similarity"], kept["memory_frames"], kept["iou_gate"]) == ("oks", 7, 0.2), "what is set stays"
+    for asked in ({"track": {"similarity": "tkm"}}, {"refine": {"on": True}}):
+        with pytest.raises(HeadsError, match=r"looks at features|needs a"):
+            with_weights({**params(**asked), **changed}, digests)
+
+
+def test_each_default_is_left_out_by_itself() -> None:
+    of_hrnet: dict[Role, str] = {"pose": OTHER, "matching": ALL["matching"]}
+    matched = with_weights({**params(), **HRNET}, of_hrnet)
+    assert digests_by_stage(matched) == {
+        "estimate": {OTHER}, "embed": {ALL["matching"]}, "track": {ALL["matching"]},
+    }  # fmt: skip
+    refining: dict[Role, str] = {"pose": OTHER, "refinement": ALL["refinement"]}
+    alone = with_weights({**params(paths={"tau": 0}), **HRNET}, refining)
+    assert digests_of(alone) == refining
+    assert alone["track"].model_dump()["similarity"] == "oks"
+
+
+def test_oks_and_no_refinement_need_no_heads_and_remember_nobody() -> None:
+    found = with_weights(params(**OKS, **UNREFINED), {})
+    assert digests_by_stage(found) == {}
+    assert found["track"].model_dump()["memory_frames"] == 0
+
+
+def test_an_embedded_head_does_not_go_to_another_network() -> None:
+    before = with_weights(params(), {})
+    with pytest.raises(HeadsError, match="tkm needs a matching head that was trained for hrnet-w48"):
+        with_other_weights(before, {**before, **HRNET}, {"pose": OTHER})
 
 
 def test_poses_from_a_file_have_no_features_and_boxes_have() -> None:
@@ -128,7 +213,7 @@ def test_networks_without_embedded_weights_need_a_file() -> None:
 
 
 def test_networks_that_do_not_run_need_no_file_and_one_that_is_given_is_noted() -> None:
-    boxes = {**params(detect={"network": "faster-rcnn-resnet-101"}), "boxes": GivenParams(sha256=OTHER)}
+    boxes = {**params(detect={"network": "faster-rcnn-resnet-101"}, **OKS, **UNREFINED), "boxes": GivenParams(sha256=OTHER)}
     assert digests_by_stage(with_weights(boxes, {"detector": OTHER})) == {"boxes": {OTHER}}
     assert unused(boxes, ["detector"]) == ["--detector-weights is not used: boxes or poses are given"]
     poses = {**params(estimate={"network": "hrnet-w48"}), "poses": GivenParams(sha256=OTHER)}

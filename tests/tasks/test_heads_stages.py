@@ -285,7 +285,7 @@ def test_track_by_learned_similarity_goes_on_over_chunks(scene: Scene) -> None:
 
 def test_published_rows_have_the_refined_pose_and_the_one_before(scene: Scene) -> None:
     _, table = refined(scene, TAU)
-    tracked, _ = track.run(scene.with_inputs(), track.TrackParams(), None)
+    tracked, _ = track.run(scene.with_inputs(), track.TrackParams(similarity="oks"), None)
     rows = publish.STAGE.checked(publish.run(scene.with_inputs(track=tracked, refine=table), publish.PublishParams())).to_pandas()
     last = rows.iloc[-1]
     at = table.to_pandas().query("frame == @last.frame and detection == @last.detection").iloc[0]

@@ -132,7 +132,7 @@ def test_without_the_option_the_stage_leaves_no_trace(uncut_run: VideoPlan) -> N
     assert "shots" not in uncut_run.keys
     assert not [name for prefix in ("artifacts", "chunks", "manifests") for name in uncut_run.store.list(f"{prefix}/shots")]
     inputs = {name: uncut_run.keys[name] for name in ("estimate", "suppress")}
-    params = track.TrackParams().model_dump(mode="json")
+    params = track.TrackParams(similarity="oks").model_dump(mode="json")
     assert uncut_run.keys["track"] == artifact_key("track", track.STAGE.version, params, {}, inputs)
     closed = {stage.name: set[str]() for stage in uncut_run.stages}
     assert missing(uncut_run, closed, closed) == {"index", "detect", "estimate", "suppress", "track", "publish"}

@@ -64,7 +64,7 @@ def test_an_empty_scene_goes_through_all_stages() -> None:
     poses = estimate.STAGE.checked(estimate.run(with_inputs(scene, detect=detections), estimate.EstimateParams(heatmaps=True)))
     kept = suppress.STAGE.checked(suppress.run(with_inputs(scene, estimate=poses), suppress.SuppressParams()))
     inputs = {"estimate": poses, "suppress": kept}
-    tracked, state = track.run(with_inputs(scene, **inputs), track.TrackParams(), None)
+    tracked, state = track.run(with_inputs(scene, **inputs), track.TrackParams(similarity="oks"), None)
     rows = publish.run(with_inputs(scene, **inputs, track=track.STAGE.checked(tracked)), publish.PublishParams())
     assert [table.num_rows for table in (detections, poses, kept, tracked, publish.STAGE.checked(rows), state)] == [0] * 6
 

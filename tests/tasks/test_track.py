@@ -40,12 +40,16 @@ def ids(params: track.TrackParams, *stops: int) -> list[int]:
     return found
 
 
-def test_nobody_is_remembered_unless_that_is_asked_for() -> None:
-    plain, remembering = ids(track.TrackParams()), ids(track.TrackParams(memory_frames=10))
-    assert plain == ids(track.TrackParams(memory_frames=0, memory_similarity=0.9))
+def oks(**params: float) -> track.TrackParams:
+    return track.TrackParams(similarity="oks", **params)  # type: ignore[arg-type]
+
+
+def test_oks_remembers_nobody_unless_that_is_asked_for() -> None:
+    plain, remembering = ids(oks()), ids(oks(memory_frames=10))
+    assert plain == ids(oks(memory_frames=0, memory_similarity=0.9))
     assert len(set(remembering)) < len(set(plain))
     for strict in ({"memory_similarity": 1}, {"memory_reach": 1e-6}):
-        assert len(set(ids(track.TrackParams(memory_frames=10, **strict)))) == len(set(plain))
+        assert len(set(ids(oks(memory_frames=10, **strict)))) == len(set(plain))
 
 
 @pytest.mark.parametrize("similarity", ["iou", "oks"])
@@ -54,6 +58,13 @@ def test_blocks_change_no_id_with_memory(similarity: str) -> None:
     whole = ids(params)
     for stops in ((1, 2, 3, 4, 5, 6, 7, 8), (7, 15, 22), (29,)):
         assert ids(params, *stops) == whole
+
+
+def test_tkm_alone_remembers_by_default() -> None:
+    frames = {name: track.TrackParams(similarity=name).memory_frames for name in ("iou", "oks", "tbm", "tkm")}
+    assert frames == {"iou": 0, "oks": 0, "tbm": 0, "tkm": 24}
+    assert track.TrackParams() == track.TrackParams(similarity="tkm")
+    assert track.TrackParams(memory_frames=0).memory_frames == 0
 
 
 def test_what_somebody_must_reach_depends_on_the_similarity_unless_it_is_given() -> None:
