@@ -52,13 +52,13 @@ WEIGHTS: dict[str, WeightsFile] = {
     ),
     "body": WeightsFile(
         "body.safetensors",
-        "1a373b79d19b028e89423346ed6b9e705825c6f9c19f1064e536d02878ca68ad",
+        "024452dd8d31222d9ceb392efdd54a5dde9bb476dd50c8734540455101d5301f",
         _TRAINED,
         "Apache-2.0",
     ),
     "refinement": WeightsFile(
         "refinement.safetensors",
-        "ce2221239550eb2e3642f22f1aaf4d7fe527934d96e4290185763a5a9c13f30e",
+        "4c5e16e13ec1402b6d7b433aa0d2a24fa342e7dcecf18f74cdfa12ef600966c3",
         _TRAINED,
         "Apache-2.0",
     ),
