@@ -105,9 +105,9 @@ class RefinementTrainee:
         return {"loss": torch.stack(squares).sum() / max(sum(len(one.own) for one in batch), 1)}
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
-        """`loss`, and shares of keypoints whose best place is right, on videos that are held out."""
+        """`loss`, and shares of seen and hidden keypoints that are right, before and as refined, on videos that are held out."""
         total, people = 0.0, 0
-        is_right: dict[int, list[NDArray[np.bool_]]] = {visibility: [] for visibility in _VISIBILITIES}
+        is_right: dict[str, list[NDArray[np.bool_]]] = {}
         device = next(model.parameters()).device
         for video in range(len(self.val)):
             samples, rows = self._part(self.val, video, np.random.default_rng([VALIDATION_SEED, video]))
@@ -119,11 +119,13 @@ class RefinementTrainee:
             people += len(window.own)
             best = response.masked_fill(window.cell[window.own] < 0, -torch.inf).argmax(dim=2, keepdim=True).cpu().numpy()
             own = rows[window.own.cpu().numpy()]
-            distance = np.take_along_axis(distances_cells(samples, self.val.columns)[own][:, :, OWN:], best, axis=2)[..., 0]
-            for visibility, found in is_right.items():
-                is_of = (samples.visibility[own] == visibility) & ~np.isnan(distance)
-                found.append((distance <= HIT_CELLS)[is_of])
-        shares = {name: np.concatenate(is_right[visibility]) for visibility, name in _VISIBILITIES.items() if people}
+            distance = distances_cells(samples, self.val.columns)[own][:, :, OWN:]
+            places = {"right_before": distance[:, :, 0], "right": np.take_along_axis(distance, best, axis=2)[..., 0]}
+            for visibility, seen in _VISIBILITIES.items():
+                is_of = (samples.visibility[own] == visibility) & ~np.isnan(places["right_before"])
+                for name, away in places.items():
+                    is_right.setdefault(f"{seen}_{name}", []).append((away <= HIT_CELLS)[is_of])
+        shares = {name: np.concatenate(found) for name, found in is_right.items()}
         return {"loss": total / max(people, 1), **{name: float(found.mean()) for name, found in shares.items() if len(found)}}
 
     def _drawn(self, epoch: int, video: int) -> Window:
