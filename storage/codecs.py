@@ -265,12 +265,17 @@ def tracker_state_to_table(state: TrackerState, skeleton: Skeleton) -> pa.Table:
     return pa.table(columns).replace_schema_metadata(facts)
 
 
+def tracker_state_skeleton(table: pa.Table) -> Skeleton:
+    """The skeleton of whom tracking carries to the next chunk."""
+    return skeleton_of(table.schema.metadata[b"skeleton"].decode())
+
+
 def tracker_state_from_table(table: pa.Table) -> TrackerState:
     """Inverse of tracker_state_to_table."""
     facts = table.schema.metadata
     shape = json.loads(facts[b"feature_shape"])
     return TrackerState(
-        poses=poses_from_table(table, skeleton_of(facts[b"skeleton"].decode())),
+        poses=poses_from_table(table, tracker_state_skeleton(table)),
         track_id=column(table, "track_id", np.int64),
         missed=column(table, "missed", np.int64),
         next_track_id=int(facts[b"next_track_id"]),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from storage.codecs import column, table_of, tracker_state_from_table, tracker_state_to_table
+from storage.codecs import column, table_of, tracker_state_from_table, tracker_state_skeleton, tracker_state_to_table
 from storage.schemas import TRACKED
 from tasks import embed, estimate, given, shots, suppress, trained
 from tasks.people import body_features, keypoint_features, survivors
 from tasks.stage import Block, Params, Resources, Stage, digest_field
 from tkm.similarity import LEARNED, Measure
+from tkm.skeleton import Skeleton
 from tkm.tracking import Memory, TrackerState, track
+from tkm.types import PoseSet
 
 # A probability says at 0.5 which is likelier. Overlap falls with every frame that somebody moves on: little of it says nothing.
 MEMORY_FRAMES: dict[Measure, int] = {"tkm": 24, "tbm": 0, "oks": 0, "iou": 0}  # defaults
@@ -59,8 +62,7 @@ class TrackParams(Params):
 
 def run(block: Block, params: TrackParams, state: pa.Table | None) -> tuple[pa.Table, pa.Table]:
     """Track ids of the survivors of a block of frames, and what the next block needs to go on."""
-    poses, skeleton = survivors(block)
-    before = TrackerState.start(len(skeleton.keypoints)) if state is None else tracker_state_from_table(state)
+    poses, skeleton, before = _people_and_state(block, state)
     is_cut = column(block.inputs["shots"], "is_first", np.bool_) if "shots" in block.inputs else None
     learned = _learned(block, params, len(poses), len(skeleton.keypoints))
     memory = Memory(params.memory_frames, params.memory_similarity, params.memory_reach)
@@ -69,6 +71,20 @@ def run(block: Block, params: TrackParams, state: pa.Table | None) -> tuple[pa.T
     )
     table = table_of(TRACKED, frame=poses.frame, detection=poses.detection, track_id=track_id)
     return table, tracker_state_to_table(after, skeleton)
+
+
+def _people_and_state(block: Block, state: pa.Table | None) -> tuple[PoseSet, Skeleton, TrackerState]:
+    """The survivors of a block and what goes on with them, of one skeleton: tables without people tell none."""
+    poses, skeleton = survivors(block)
+    start = TrackerState.start(len(skeleton.keypoints))
+    if state is None:
+        return poses, skeleton, start
+    before = tracker_state_from_table(state)
+    if not len(poses):
+        return before.poses.take(np.empty(0, np.int64)), tracker_state_skeleton(state), before
+    if not len(before.poses):
+        before = replace(start, next_track_id=before.next_track_id, last_frame=before.last_frame)
+    return poses, skeleton, before
 
 
 def _learned(block: Block, params: TrackParams, people: int, keypoints: int) -> dict[str, Any]:

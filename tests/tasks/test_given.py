@@ -87,8 +87,12 @@ def test_the_last_frame_may_have_people(demo_clip: Path, tmp_path: Path) -> None
     assert plan.artifact(given.POSES).read()["frame"].to_pylist() == [0, 99]
 
 
+@pytest.mark.parametrize("memory_frames", [0, 5])
 @pytest.mark.parametrize("similarity", ["iou", "oks"])
-def test_poses_of_posetrack_are_tracked_in_chunks_as_whole_also_where_a_chunk_has_nobody(similarity: str) -> None:
+def test_poses_of_posetrack_are_tracked_in_chunks_as_whole_also_where_a_chunk_has_nobody(
+    similarity: str, memory_frames: int
+) -> None:
+    params = track.TrackParams(similarity=similarity, memory_frames=memory_frames)
     rows = poses([2, 3, 6, 7]).table
 
     def tracked(chunks: list[list[int]]) -> pa.Table:
@@ -97,13 +101,13 @@ def test_poses_of_posetrack_are_tracked_in_chunks_as_whole_also_where_a_chunk_ha
             block = Block(np.array(chunk), np.array(chunk), (), {"poses": given.run(rows, np.array(chunk), given.GivenParams())})
             kept = suppress.STAGE.checked(suppress.run(block, suppress.SuppressParams()))
             block = Block(block.frames, block.pts_ns, (), {**block.inputs, "suppress": kept})
-            table, state = track.run(block, track.TrackParams(similarity=similarity), state)
+            table, state = track.run(block, params, state)
             block = Block(block.frames, block.pts_ns, (), {**block.inputs, "track": track.STAGE.checked(table)})
             found.append(publish.STAGE.checked(publish.run(block, publish.PublishParams())))
         return pa.concat_tables(found).unify_dictionaries().combine_chunks()
 
     whole = tracked([list(range(8))])
-    assert whole["track_id"].to_pylist() == [0, 0, 1, 1]
+    assert whole["track_id"].to_pylist() == ([0, 0, 0, 0] if memory_frames else [0, 0, 1, 1])
     assert set(whole["skeleton"].to_pylist()) == {"posetrack_15"}
     assert whole["left_eye_x"].null_count == 4
     assert tracked([[0, 1], [2, 3], [4, 5], [6], [7]]).to_pylist() == whole.to_pylist()
