@@ -103,7 +103,8 @@ def test_a_head_learns_who_is_who(made: list[SampleSet], kind: str) -> None:
     trainee = PairTrainee(head(kind), Reader(made), Reader(made[:1]), MatchingTrainParams(positives=60, most_frames=5), kind)
     found = losses(trainee)
     assert found[-1] < 0.6 * found[0]
-    told = trainee.validate(trainee.model.eval())
+    with torch.no_grad():
+        told = trainee.validate(trainee.model.eval())
     assert set(told) == {"loss", "positive_right", "negative_right"}
     assert all(0 <= told[name] <= 1 for name in ("positive_right", "negative_right"))
 
@@ -143,7 +144,8 @@ def test_a_refinement_head_learns_which_place_is_right(made: list[SampleSet], ta
     trainee = RefinementTrainee(head("refinement", tau=tau), matching, Reader(made), Reader(made[:1]), params)
     found = losses(trainee)
     assert found[-1] < 0.6 * found[0]
-    told = trainee.validate(trainee.model.eval())
+    with torch.no_grad():
+        told = trainee.validate(trainee.model.eval())
     assert set(told) == {"loss", "seen_right", "hidden_right"}
 
 
