@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from flows.ablate import Ablation, Compared, Measured
 from flows.ablation_rows import BY_NAME, Row
+from storage.learning_schemas import ABLATION
 from storage.parquet import parquet_bytes
-from storage.schemas import ABLATION
 from storage.store import Store
 from tkm.metrics.bootstrap import Difference
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from storage.codecs import column, list_array, list_column, table_of
-from storage.schemas import SAMPLES
+from storage.learning_schemas import SAMPLES
 from tkm.training.samples import Samples
 
 

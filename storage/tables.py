@@ -22,7 +22,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from storage import s3
-from storage.schemas import EVALUATED, PUBLISHED, TRAINED, describe, name_of, with_columns
+from storage.learning_schemas import TRAINED
+from storage.schemas import EVALUATED, PUBLISHED, describe, name_of, with_columns
 from storage.store import Store, StoreError
 
 _DATA = ("frames", "poses", "tracks")

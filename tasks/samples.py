@@ -15,8 +15,9 @@ import numpy as np
 from storage.artifacts import Artifact, artifact_key
 from storage.codecs import candidates_from_table, column, detections_from_table, info_from_table, skeleton_of_table
 from storage.labelled import boxes_of, visibility_of
+from storage.learning_schemas import SAMPLES
 from storage.samples import samples_from_table, samples_to_table
-from storage.schemas import CANDIDATES, SAMPLES
+from storage.schemas import CANDIDATES
 from storage.sources import content_digest
 from storage.video import decode
 from storage.weights import fetch

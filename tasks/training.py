@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from storage import tables
-from storage.schemas import TRAINED, TRAININGS
+from storage.learning_schemas import TRAINED, TRAININGS
 from storage.store import Store
 from storage.trainings import Metric, Trained, Training
 from tasks.fit import ALONE, Processes, Trainee, TrainingRun, fit

@@ -12,7 +12,7 @@ from flows.ablation_report import markdown, write
 from flows.ablation_rows import BY_NAME
 from flows.scoreboard import Evaluation
 from flows.tuning import Tuned
-from storage.schemas import ABLATION
+from storage.learning_schemas import ABLATION
 from storage.store import Store
 from tasks.tuning import Setting
 from tkm.metrics.bootstrap import Difference, Differences
