@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from tkm.training.samples import Samples
 
 
 class Reader:
-    """Samples by number, the last ones that were read kept in half of this machine's memory."""
+    """Samples by number, the last ones that were read kept in half of this machine's memory, or this process's share of that."""
 
     def __init__(self, sets: Sequence[SampleSet]) -> None:
         self.sets = sets
@@ -25,7 +26,7 @@ class Reader:
         """The samples of a video."""
         if number not in self._kept:
             self._kept[number] = self.sets[number].read()
-            while sum(one.inputs.nbytes + one.body.nbytes for one in self._kept.values()) > runtime.memory_bytes() // 2:
+            while len(self._kept) > 1 and sum(one.inputs.nbytes + one.body.nbytes for one in self._kept.values()) > _most_bytes():
                 self._kept.popitem(last=False)
         self._kept.move_to_end(number)
         return self._kept[number]
@@ -39,3 +40,8 @@ class Reader:
     def columns(self) -> int:
         """Of the heatmaps."""
         return self.sets[0].columns
+
+
+def _most_bytes() -> int:
+    """Half of this machine's memory, shared with the other processes that `torchrun` started here."""
+    return runtime.memory_bytes() // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

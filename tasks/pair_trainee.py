@@ -61,7 +61,8 @@ class PairNetwork(nn.Module):
         """F of both sides of a batch's pairs, (M, D) each."""
         module: Any = self.head.module
         if not len(batch.keypoint):  # nobody of the video is seen twice, and batch norm takes no empty batch
-            nothing = batch.inputs.new_zeros(0, self.head.classifiers.channels)
+            # Of all parameters all the same: processes that train together wait for everybody's gradients, zeros among them.
+            nothing = batch.inputs.new_zeros(0, self.head.classifiers.channels) + sum(one.sum() for one in module.parameters())
             return nothing, nothing
         if self.is_body:
             body = module(batch.inputs).mean(dim=1) if self.is_reduced else module.body((batch.inputs,))

@@ -88,8 +88,8 @@ def sample_key(plan: VideoPlan, true: Truth) -> str:
 def make_samples(plan: VideoPlan, true: Truth) -> SampleSet | Refused:
     """The samples of a video's survivors, computed where the store has none yet.
 
-    Refused where the run has no poses of a network of its own, the truth does not tell who is who, or differs from the video in
-    length, or the video is another than was annotated.
+    Refused where the run has no poses of a network of its own, the truth has people but does not tell who is who, or differs from
+    the video in length, or the video is another than was annotated.
     """
     if estimate.STAGE.name not in plan.keys:
         return Refused(f"{plan.video} was annotated from poses that were given: heads are trained on a network's own")
@@ -100,7 +100,7 @@ def make_samples(plan: VideoPlan, true: Truth) -> SampleSet | Refused:
     found = sample_set(plan, true, people.num_rows)
     if found.artifact.manifest() is None:
         annotated = true.read(plan.store)
-        if (annotated.people.track_id < 0).all():
+        if len(annotated.people) and (annotated.people.track_id < 0).all():  # a clip without anybody is one, too
             return Refused(f"{true.uri} has nobody with a track id in {true.name}: heads learn from who is who")
         if content_digest(plan.source) != plan.content_sha256:
             return Refused(f"{plan.source.uri} is not the video any more that was annotated: annotate it again")

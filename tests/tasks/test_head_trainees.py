@@ -135,6 +135,18 @@ def test_a_video_in_which_nobody_comes_again_gives_no_pairs_and_stops_nothing(tm
     alone = SampleSet(artifact, "movenet-thunder", MOVENET, SIZE_PX, "coco_17", 1)
     trainee = PairTrainee(head("matching"), Reader([made[0], alone]), Reader([]), MatchingTrainParams(positives=20), "matching")
     assert len(losses(trainee, steps=1)) == 1
+    # By itself it is a process's whole share of a step, from which the others wait for a gradient of every parameter.
+    trainee = PairTrainee(head("matching"), Reader([alone]), Reader([]), MatchingTrainParams(batch_size=1), "matching")
+    trainee.losses(trainee.model, next(trainee.batches(0, 0, 1, 0)))["loss"].backward()
+    gradients = [parameter.grad for parameter in trainee.model.parameters()]
+    assert all(one is not None and not one.any() for one in gradients)
+
+
+def test_samples_beyond_what_memory_may_hold_are_read_too(made: list[SampleSet], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tkm.networks.runtime.memory_bytes", lambda: 1)
+    reader = Reader(made)
+    for number in (0, 1, 0):
+        assert len(reader.read(number)) == made[number].people
 
 
 @pytest.mark.parametrize("tau", [2, 0])
