@@ -50,10 +50,11 @@ _Pair = tuple[VideoPlan, Truth]
 
 
 class Learned(NamedTuple):
-    """What came of the trainings of heads, in order; empty for all processes but the first."""
+    """What came of the trainings of heads for a pose network, in order; empty for all processes but the first."""
 
     outcomes: tuple[Outcome, ...]
     people: int
+    network: str
 
 
 @flow(name="train-temporal", validate_parameters=False)
@@ -86,7 +87,7 @@ def train_temporal(
         head = _head_of(store, order.training(store))
     order = refinement_order(sets, chosen.only(RefinementTrainParams), head)
     outcomes.append(finish(store, order, _saved_as(way, order.what)))
-    return Learned(tuple(one for one in outcomes if one is not None), sum(one.people for one in sets))
+    return Learned(tuple(one for one in outcomes if one is not None), sum(one.people for one in sets), sets[0].network)
 
 
 @flow(name="train-body", validate_parameters=False)
@@ -103,7 +104,7 @@ def train_body(
     sets = _samples(results, truth, videos, settings)
     order = pair_order("body", sets, for_network(MatchingTrainParams(**params), sets))
     outcome = finish(Store(output), order, _saved_as(Manner(**manner or {}), order.what))
-    return Learned((outcome,) if outcome is not None else (), sum(one.people for one in sets))
+    return Learned((outcome,) if outcome is not None else (), sum(one.people for one in sets), sets[0].network)
 
 
 def for_network(params: Chosen, sets: Sequence[SampleSet]) -> Chosen:

@@ -15,6 +15,7 @@ from flows.settings import SettingsError, load_settings, use_s3
 from flows.settings import manner as engine_of
 from flows.train_cli import CheckpointSteps, Device, checked
 from storage.store import Store
+from tasks.estimate import EMBEDDED
 from tasks.fit import Processes
 from tasks.head_params import HeadTrainParams, MatchingTrainParams, TemporalTrainParams
 
@@ -182,6 +183,8 @@ def tell(learned: Learned, use: str, matching_weights: str | None) -> None:
         before = "was done before; " if outcome.was_done else ""
         lines.append(f"{what}: {before}{root}/{outcome.trained.name}   curves: {root}/{outcome.training.folder}/curves.png")
         files.append(f"--{what.removeprefix('self-')}-weights {root}/{outcome.trained.name}")
+    if learned.network != EMBEDDED:
+        use = f"--estimate-network {learned.network} --pose-weights ITS_FILE {use}"
     lines.insert(0, f"samples: {learned.people} people   table: {root}/tables/trainings")
     lines.append(f"next: tkm annotate VIDEOS --output OUT {use} {' '.join(files)}")
     Console().print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)

@@ -22,7 +22,7 @@ TRAININGS = schema_of(
     "trainings",
     "how trainings went: one row an epoch and metric",
     field_of("training", pa.string(), "key of the training: digest of all that its result comes from"),
-    field_of("what", pa.string(), "what was trained: `pose`, `temporal`, `body` or `detector`"),
+    field_of("what", pa.string(), "what was trained: `pose`, `detector`, `matching`, `body`, `refinement` or `self-refinement`"),
     field_of("epoch", pa.int32(), "number of the epoch, from 1", "epochs"),
     field_of("split", pa.string(), "`train` for a mean over the epoch, `val` for what was measured after it on data held out"),
     field_of("metric", pa.string(), "`loss`, which is minimised, `lr`, the learning rate, `seconds` of the epoch, and others"),

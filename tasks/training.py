@@ -44,7 +44,7 @@ class TrainParams(Params):
 class Order:
     """A training that is wanted.
 
-    what      what is trained: `pose`, `temporal`, ...; it names the weights file, too
+    what      what is trained: `pose`, `matching`, ...; it names the weights file, too
     version   raised whenever the results of the same training change
     params    all parameters, which are part of its key
     weights   digests of the weights that it starts from, by what they are for
@@ -117,8 +117,10 @@ def carry_out(
     model = fit(order.build(), schedule, run, report=report, say=say)
     if not is_first:
         return None
+    if not metrics:  # stopped between the last checkpoint and what is told of it
+        report(_newest_metrics(training))
     trained = training.finish(f"{order.what}{order.suffix}", order.pack(model))
-    return Outcome(training, trained, tuple(metrics or _newest_metrics(training)), was_done=False)
+    return Outcome(training, trained, tuple(metrics), was_done=False)
 
 
 def metrics_table(training: Training, metrics: Sequence[Metric]) -> pa.Table:
