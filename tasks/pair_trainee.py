@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tkm.networks.matching import Body, Matching
 
 VALIDATION_SEED = 1
+_MOST_MAPS = 48  # people in a row whose maps go through a module of the paper's in one step of a video
 
 
 class PairBatch(NamedTuple):
@@ -122,12 +123,16 @@ class PairTrainee:
 
     def _pairs(self, reader: Reader, video: int, rng: np.random.Generator) -> PairBatch:
         samples, params = reader.read(video), self.params
+        rows = np.arange(len(samples))
+        if not reader.is_reduced and len(rows) > _MOST_MAPS:
+            rows = rows[int(rng.integers(len(rows) - _MOST_MAPS + 1)) :][:_MOST_MAPS]
+        frame, track_id = samples.frame[rows], samples.track_id[rows]
         if self.is_body:
-            pairs = draw_people(samples.frame, samples.track_id, params.positives // 4 + 1, params.most_frames, rng)
+            pairs = draw_people(frame, track_id, params.positives // 4 + 1, params.most_frames, rng)
         else:
-            identity = identities(samples, reader.columns)
-            pairs = draw_pairs(samples.frame, samples.track_id, identity, params.positives, params.most_frames, rng)
-        return self._batch(samples, pairs)
+            identity = identities(samples, reader.columns)[rows]
+            pairs = draw_pairs(frame, track_id, identity, params.positives, params.most_frames, rng)
+        return self._batch(samples, pairs._replace(later=rows[pairs.later], earlier=rows[pairs.earlier]))
 
     def _batch(self, samples: Samples, pairs: Pairs) -> PairBatch:
         row = np.stack([pairs.later, pairs.earlier])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tkm.networks.refinement import Refinement
 
 _MOST_PEOPLE, _MOST_IN_WINDOWS = 96, 256  # of a part of a video: with windows more, so that some of a crowd fit whole
-_VISIBILITIES = {2: "seen_right", 1: "hidden_right"}
+_VISIBILITIES = {2: "seen", 1: "hidden"}
 _AT_ONCE = 8  # people whose W is computed in one go: 3,000 pairs each
 
 
