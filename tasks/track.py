@@ -20,7 +20,7 @@ from tkm.tracking import Memory, TrackerState, track
 from tkm.types import PoseSet
 
 # A probability says at 0.5 which is likelier. Overlap falls with every frame that somebody moves on: little of it says nothing.
-MEMORY_FRAMES: dict[Measure, int] = {"tkm": 24, "tbm": 0, "oks": 0, "iou": 0}  # defaults
+MEMORY_FRAMES: dict[Measure, int] = {"tkm": 60, "tbm": 0, "oks": 0, "iou": 0}  # defaults
 MEMORY_SIMILARITY: dict[Measure, float] = {"tkm": 0.5, "tbm": 0.5, "oks": 0.1, "iou": 0.1}
 
 

@@ -51,7 +51,7 @@ def test_a_run_is_tracked_by_keypoint_matching_and_refined(by_default: tuple[Sto
     assert computed(summary) == dict.fromkeys((*NETWORKS, "embed", "track", "paths", "refine", "publish"), FRAMES)
     used = params(store, summary.run)
     matching, refinement = weights.digest("matching"), weights.digest("refinement")
-    assert (used["track"]["similarity"], used["track"]["memory_frames"], used["track"]["head"]) == ("tkm", 24, matching)
+    assert (used["track"]["similarity"], used["track"]["memory_frames"], used["track"]["head"]) == ("tkm", 60, matching)
     assert (used["paths"]["tau"], used["refine"]["matching"], used["refine"]["refinement"]) == (5, matching, refinement)
     assert store.list("weights") == {}, "workers have the package's own"
     rows = poses(store, summary.run)

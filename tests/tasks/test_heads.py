@@ -118,7 +118,7 @@ def test_by_default_the_embedded_heads_match_track_and_refine() -> None:
         "embed": {matching, refinement}, "track": {matching}, "paths": {matching}, "refine": {matching, refinement},
     }  # fmt: skip
     tracked, refined = found["track"].model_dump(), found["refine"].model_dump()
-    assert (tracked["similarity"], tracked["memory_frames"], refined["on"]) == ("tkm", 24, True)
+    assert (tracked["similarity"], tracked["memory_frames"], refined["on"]) == ("tkm", 60, True)
     assert found["paths"].model_dump()["tau"] == 5
     body = with_weights(params(track={"similarity": "tbm"}, **UNREFINED), {})
     assert digests_by_stage(body) == {stage: {weights.digest("body")} for stage in ("embed", "track")}
