@@ -188,6 +188,7 @@ def test_the_scale_and_offset_of_a_channel_do_not_matter_once_its_statistics_are
     features, cell = random_features(), random_cells()
     torch.manual_seed(1)
     module = ReducedMatchingModule()  # in training: statistics are the batch's
+    module.dropout.eval()
     with torch.no_grad():
         F = module.at(features, cell)
         F_scaled = module.at(tuple(x * 100 + 7 for x in features), cell)
