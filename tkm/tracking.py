@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tkm.similarity import LEARNED, Measure, box_area, check_feature, pose_similarity
+from tkm.similarity import LEARNED, Measure, box_area, check_feature, iou, pose_similarity
 from tkm.skeleton import COCO_17
 from tkm.types import Bool, Float, Int, PoseSet, check, joined
 
@@ -40,7 +40,8 @@ class Memory:
 
     frames      sampled frames in a row that a person may be missing and still be remembered; 0, as in the paper, for no memory
     similarity  what somebody who appears must reach to be taken for a remembered person, in (0, 1]: the mean over keypoints of
-                G_k for tkm, the probability of the whole body for tbm, IOU or OKS itself
+                G_k for tkm, the probability of the whole body for tbm, either with OVERLAP_SHARE of the boxes' IOU added, because
+                somebody who was half hidden looks little like before and is still there; IOU or OKS itself
     reach       how far from there they may appear, see `within_reach`; None for anywhere
 
     Raises ValueError where one is out of its range.
@@ -69,6 +70,7 @@ def within_reach(later: PoseSet, earlier: PoseSet, reach: float) -> Bool:
     return near
 
 
+OVERLAP_SHARE = np.float32(0.5)  # of a learned likeness, see Memory
 REMEMBERED = 256  # people at most, those seen last: a detector that sees ghosts must not make the state grow without end
 
 
@@ -206,6 +208,8 @@ def track(
             feature_new = None if feature_now is None else feature_now[new]
             similar = similarity(now.take(new), feature_new, state.take(lost), 0.0)
             likeness = similar / np.float32(keypoints)
+            if measure in LEARNED:
+                likeness += OVERLAP_SHARE * iou(now.box_xyxy_px[new], state.poses.box_xyxy_px[lost])
             is_known = likeness >= memory.similarity
             if memory.reach is not None:
                 is_known &= within_reach(now.take(new), state.poses.take(lost), memory.reach)

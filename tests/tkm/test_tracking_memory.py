@@ -53,11 +53,19 @@ def test_somebody_less_like_a_remembered_person_than_asked_is_new(measure):
 
 
 def test_the_mean_over_keypoints_is_what_must_be_reached_and_a_body_is_one():
-    poses = standing([0, 2], [(100, 100)] * 2)
+    poses = standing([0, 2], [(100, 100), (700, 100)])
     learned = looking_like(poses, [0, 0], 2)
     learned["feature"][1, 8:] = [0, 1]  # 8 of 17 keypoints look the same
     for wanted, ids in ((7.5 / 17, [0, 0]), (8.5 / 17, [0, 1])):
         assert track(poses, np.arange(3), START, "tkm", memory=Memory(5, wanted), **learned)[0].tolist() == ids
+
+
+def test_who_looks_little_like_before_is_known_again_in_the_same_place_and_no_stranger_is():
+    poses = standing([0, 2], [(100, 100)] * 2)
+    for alike, ids in ((3, [0, 0]), (0, [0, 1])):  # of 17 keypoints; half the overlap stands for eight and a half
+        learned = looking_like(poses, [0, 0], 2)
+        learned["feature"][1, alike:] = [0, 1]
+        assert track(poses, np.arange(3), START, "tkm", memory=Memory(5, 0.6), **learned)[0].tolist() == ids
 
 
 def test_a_lost_double_takes_nobody_out_of_a_track_that_goes_on():
