@@ -62,7 +62,7 @@ def test_blocks_change_no_id_with_memory(similarity: str) -> None:
 
 def test_tkm_alone_remembers_by_default() -> None:
     frames = {name: track.TrackParams(similarity=name).memory_frames for name in ("iou", "oks", "tbm", "tkm")}
-    assert frames == {"iou": 0, "oks": 0, "tbm": 0, "tkm": 24}
+    assert frames == {"iou": 0, "oks": 0, "tbm": 0, "tkm": 60}
     assert track.TrackParams() == track.TrackParams(similarity="tkm")
     assert track.TrackParams(memory_frames=0).memory_frames == 0
 
