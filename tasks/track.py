@@ -42,8 +42,8 @@ class TrackParams(Params):
         default_factory=lambda validated: MEMORY_SIMILARITY[validated["similarity"]],
         gt=0,
         le=1,
-        description="what somebody must reach to be taken for a person missed before: mean over keypoints of G_k (tkm), the "
-        "body's probability (tbm), OKS or IOU (default 0.5 for tkm and tbm, 0.1 for oks and iou)",
+        description="what somebody must reach to be taken for a person missed before: mean over keypoints of G_k (tkm) or the "
+        "body's probability (tbm), plus half the boxes' IOU; OKS or IOU (default 0.5 for tkm and tbm, 0.1 for oks and iou)",
     )
     memory_reach: float | None = Field(
         None,
