@@ -95,7 +95,7 @@ def test_a_body_head_and_a_head_of_single_frames_take_the_same_samples(
 
 def test_processes_of_torchrun_train_together(clips: tuple[Path, Path], tmp_path: Path) -> None:
     results, truth = clips
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "-m", "flows.cli"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "flows.cli"]
     wanted = ["train", "temporal", str(results), "--truth", str(truth), "-o", str(tmp_path / "out"), *SMALL, "--device", "cpu"]
     done = subprocess.run(
         [*command, *wanted],
