@@ -110,7 +110,7 @@ def test_processes_of_torchrun_train_together(clips: tuple[Path, Path], tmp_path
     ("arguments", "said"),
     [
         (["--truth", "NOWHERE"], "NOWHERE"),
-        (["--matching-weights", "no.safetensors"], "--matching-weights no.safetensors"),
+        (["--matching-weights", "no.safetensors"], "--matching-weights: no.safetensors: no such file"),
         (["--tau", "0", "--matching-weights", "no.safetensors"], "--matching-weights: with --tau 0"),
         (["--sigma", "0"], "--sigma: must be greater than 0"),
         (["--save", "nowhere/heads"], "--save nowhere/heads: give a folder"),
