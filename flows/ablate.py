@@ -34,9 +34,8 @@ from storage import runs
 from storage.sources import Source
 from storage.store import Store
 from storage.weights import fetch, keep
-from tasks.estimate import EMBEDDED
 from tasks.evaluation import Results
-from tasks.heads import HeadsError, check_weights, option
+from tasks.heads import HeadsError, check_weights, has_embedded_heads, option
 from tasks.pipeline import PIPELINE
 from tasks.plan import VideoPlan, plan_video
 from tasks.score import ScoreParams
@@ -111,7 +110,7 @@ def prepare(store: Store, chosen: Any, names: Sequence[str], self_refinement: st
     if params["shots"].split:  # type: ignore[attr-defined]
         raise SettingsError("shots.split: the clips of an ablation have no cuts; leave it out")
     into, files = store if write else None, chosen.weights.files()
-    digests = _embedded(params, files)
+    digests: dict[str, str] = {role: weights.digest(role) for role in _HEADS} if has_embedded_heads(params, files) else {}
     digests |= {str(role): digest for role, digest in kept_weights(into, chosen).items()}
     if self_refinement is not None:
         digests["self-refinement"] = keep(into, self_refinement, head_option("self-refinement"))
@@ -147,13 +146,6 @@ def _as_trained(params: Mapping[str, Params], head: Path, files: Mapping[Any, st
         raise WeightsError(str(error).replace(str(head), named)) from error
     own = params["refine"]
     return {**params, "refine": type(own)(**{**own.model_dump(), "divisor": divisor})}
-
-
-def _embedded(params: Mapping[str, Params], files: Mapping[Any, str]) -> dict[str, str]:
-    """Digests of the heads that come with the package, which are for the embedded pose network."""
-    if "pose" in files or params["estimate"].network != EMBEDDED:  # type: ignore[attr-defined]
-        return {}
-    return {role: weights.digest(role) for role in _HEADS if role in weights.WEIGHTS}
 
 
 @flow(name="ablate", task_runner=_RUNNER, validate_parameters=False)

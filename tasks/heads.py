@@ -81,9 +81,17 @@ def with_weights(params: _ByStage, digests: Mapping[Role, str]) -> dict[str, Par
     return {**params, **{name: _with(params[name], {f: v for (s, f), v in values.items() if s == name}) for name in stages}}
 
 
+def has_embedded_heads(params: _ByStage, roles: Iterable[str]) -> bool:
+    """Whether the package has heads for the poses of these parameters: those of the embedded network.
+
+    Args: roles, of the files that are given in place of what is embedded.
+    """
+    return bool(_param(params, "estimate", "network") == _EMBEDDED["pose"]) and "pose" not in set(roles)
+
+
 def _embedded(params: _ByStage, digests: Mapping[Role, str]) -> dict[Role, str]:
     """Digests of the heads in the package, where these parameters' poses are the embedded network's own."""
-    if _param(params, "estimate", "network") != _EMBEDDED["pose"] or "pose" in digests:
+    if not has_embedded_heads(params, digests):
         return {}
     refinement = "refinement" if _param(params, "paths", "tau") else "self-refinement"
     names: dict[Role, str] = {"matching": "matching", "body": "body", "refinement": refinement}

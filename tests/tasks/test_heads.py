@@ -133,8 +133,12 @@ def test_single_frames_are_refined_by_the_embedded_head_for_them() -> None:
 
 
 def test_embedded_heads_fit_the_embedded_network() -> None:
+    used = set()
     for sections in ({}, {"paths": {"tau": 0}}, {"track": {"similarity": "tbm"}}):
-        check_weights(with_weights(params(**sections), {}), weights.locate, {})
+        found = with_weights(params(**sections), {})
+        check_weights(found, weights.locate, {})
+        used |= set(digests_of(found).values())
+    assert used == {weights.digest(name) for name in ("matching", "body", "refinement", "self-refinement")}
 
 
 @pytest.mark.parametrize("role", ["matching", "refinement"])
