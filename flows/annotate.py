@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -19,22 +19,24 @@ from typing import Any
 from distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
 from flows import work
 from flows.again import Wanted, dependents, reopen, wanted_again
-from flows.calls import Call, run_all, video_call
+from flows.calls import Call, run_all, run_one, video_call
 from flows.cluster import connect
 from flows.detections import wanted_videos
 from flows.errors import ClusterLostError, TooManyFailuresError, unless
 from flows.groups import Group, make_groups, read_digests, with_missing, write_digests
+from flows.known import Known, Published
 from flows.progress import Progress
 from flows.settings import Engine, load_settings, refuse_secrets, stage_params, step_limits, use_s3
 from flows.weights import check_again, chosen_params, kept_weights
 from storage import runs, tables
 from storage.artifacts import DamagedArtifactError
+from storage.fingerprints import fingerprints
 from storage.runs import Failure
 from storage.sources import Source
 from storage.store import Store
@@ -57,6 +59,7 @@ class Context:
     settings: Any
     params: Mapping[str, Params]
     wanted: Wanted
+    known: Known
     progress: Progress
 
     @property
@@ -169,7 +172,7 @@ def run_videos(
             reopen(store, wanted, anew)
         videos = [source.video_id for source in wanted.sources]
         with Progress(client, videos, quiet=quiet) as progress:
-            context = Context(client, store, run, chosen, params, wanted, progress)
+            context = Context(client, store, run, chosen, params, wanted, Known(store), progress)
             try:
                 finished = _finish(context, make_groups(wanted.sources), last)
             except Exception as error:
@@ -190,26 +193,51 @@ def run_videos(
 
 
 def _finish(context: Context, groups: Sequence[Group], last: str) -> list[Group]:
-    """Take every group through all steps to the last; groups overlap. What stops one is raised when the others are through."""
-    steps = (index_group, networks_group, track_group, refine_group, publish_group)
-    wanted = steps[: [step.name for step in steps].index(last) + 1]
-    chains = []
-    for group in groups:
-        chain: list[PrefectFuture[Group]] = []
-        for step in wanted:
-            chain.append(_submit(step, group.name, context, chain[-1] if chain else group))
-        chains.append(chain)
-    finished, troubles = [], []
+    """Take every group through all steps to the last that have something to do; groups overlap.
+
+    What stops one is raised when the others are through.
+    """
+    indexed = [_submit(index_group, group.name, context, group) for group in groups]
+    finished: list[Group] = []
+    chains: list[list[PrefectFuture[Group]]] = []
+    troubles: list[Exception] = []
+    for future in as_completed(indexed):
+        with _kept(troubles):
+            group = future.result()
+            steps = _steps_to(last, group)
+            if not steps:
+                context.progress.published(len(group.sources))
+                finished.append(group)
+                continue
+            chain: list[PrefectFuture[Group]] = []
+            for step in steps:
+                chain.append(_submit(step, group.name, context, chain[-1] if chain else group))
+            chains.append(chain)
     for chain in chains:
-        try:
+        with _kept(troubles):
             finished.append([step.result() for step in chain][-1])  # in order: the first that failed tells why
-        except (TooManyFailuresError, ClusterLostError):
-            raise
-        except Exception as error:
-            troubles.append(error)
     if troubles:
         raise troubles[0]
     return finished
+
+
+def _steps_to(last: str, group: Group) -> list[Any]:
+    """The steps that an indexed group has yet to take."""
+    steps = (networks_group, track_group, refine_group, publish_group)
+    wanted = [step.name for step in (index_group, *steps)]
+    to_do = set(wanted[: wanted.index(last) + 1]) & set(group.steps())
+    return [step for step in steps if step.name in to_do]
+
+
+@contextmanager
+def _kept(troubles: list[Exception]) -> Iterator[None]:
+    """Keep what a group meets for when the others are through, but for what is the end of all."""
+    try:
+        yield
+    except (TooManyFailuresError, ClusterLostError):
+        raise
+    except Exception as error:
+        troubles.append(error)
 
 
 # Steps are idempotent. A single video's trouble is no reason to repeat one: it comes back as a Failure.
@@ -229,7 +257,10 @@ def index_group(context: Context, group: Group) -> Group:
     limits = step_limits(context.settings, "index")
     known_by_poses = [source for source in group.sources if source.kind == "poses"]
     by_poses = {source.uri: work.Digest(source.uri, "", context.wanted.poses_sha256(source)) for source in known_by_poses}
-    digests = by_poses | _each(
+    looked_at = {} if context.engine.verify or not known else fingerprints(group.sources)
+    unchanged = {uri: one for uri, one in known.items() if uri in looked_at and looked_at[uri] == one.fingerprint}
+    there = by_poses | unchanged
+    digests = there | _each(
         context,
         [
             Call(
@@ -241,7 +272,7 @@ def index_group(context: Context, group: Group) -> Group:
                 (source, known.get(source.uri), earlier.content_sha256 if earlier else None, context.engine.verify, limits),
             )
             for source in group.sources
-            if source.uri not in by_poses
+            if source.uri not in there
             for earlier in [context.wanted.earlier.get(source.uri)]
         ],
         index.STAGE.resources,
@@ -256,9 +287,10 @@ def index_group(context: Context, group: Group) -> Group:
     found = {uri: digest for uri, digest in digests.items() if isinstance(digest, work.Digest) and digest.fingerprint}
     if found != known:
         write_digests(context.store, group, {**known, **found})
-    group = with_missing(group, plans, context.store)
+    group = with_missing(group, plans, context.known)
     runs.write_plan(context.store, context.run, group.name, group.plan_rows())
-    remembered = context.store.list("failures").keys()
+    planned = time.monotonic()  # from now on runs that began earlier leave alone what this one finds published
+    remembered = context.known.failures()
     for plan in plans:
         if context.engine.retry_failed:
             work.forget_failure(plan, remembered)
@@ -274,7 +306,14 @@ def index_group(context: Context, group: Group) -> Group:
     for video, count in frames.items():
         ahead = (stage.name for stage in PIPELINE if stage.name in group.missing[video] and stage.inputs)
         context.progress.expect(video, count, ahead)
-    return replace(_after(context, group, counts), frames=frames)
+    group = replace(_after(context, group, counts), frames=frames)
+    return replace(group, unpublished=_unpublished(group, context.known.published(planned)))
+
+
+def _unpublished(group: Group, shown: Published) -> frozenset[str]:
+    """Videos of which the tables show other rows than those that are wanted, or that they failed."""
+    finished = group.finished()
+    return frozenset(one.video for one in finished if shown.keys.get(one.video) != one.publish_key or one.video in shown.failed)
 
 
 @task(name="networks", **_STEP)
@@ -299,10 +338,10 @@ def refine_group(context: Context, group: Group) -> Group:
 def publish_group(context: Context, group: Group) -> Group:
     """Join what lacks it, then merge the group's videos and failures into the published tables."""
     group = _step(context, group, "publish", group.lacking("publish"))
-    changed, damaged = merge(context.store, context.run, group.shard, group.finished())
+    changed, damaged = _merge(context, group, "merge")
     if damaged:
         group = _step(context, group, "publish", [plan for plan in group.plans if plan.video in damaged])
-        more, damaged = merge(context.store, context.run, group.shard, group.finished())
+        more, damaged = _merge(context, group, "merge-again")
         changed += more
         failed = [plan for plan in group.plans if plan.video in damaged]
         error = DamagedArtifactError("its artifacts are damaged as soon as they are written; check the store, and run again")
@@ -311,6 +350,16 @@ def publish_group(context: Context, group: Group) -> Group:
     runs.write_failures(context.store, context.run, group.name, group.failures)
     context.progress.published(len(group.sources))
     return replace(group, changed=changed)
+
+
+def _merge(context: Context, group: Group, name: str) -> tuple[int, list[str]]:
+    """Merge what is finished and not shown yet, on a worker: rows do not pass through the flow's process."""
+    finished = [one for one in group.finished() if one.video in group.unpublished]
+    arguments = (context.store, context.run, group.shard, finished)
+    merged: tuple[int, list[str]] = run_one(
+        context.client, context.run, f"{name}-{group.name}", merge, arguments, Resources(cpus=1)
+    )
+    return merged
 
 
 def _submit(step: Any, name: str, context: Context, group: Group | PrefectFuture[Group]) -> PrefectFuture[Group]:

@@ -17,6 +17,8 @@ from storage.sources import Source
 from tasks.plan import VideoPlan, shard_of
 from tasks.stage import Resources
 
+_LOST = "the Dask scheduler is gone; finished chunks are kept, run again"
+
 
 @dataclass(frozen=True)
 class Call:
@@ -52,7 +54,7 @@ def run_all(client: Client, run: str, calls: Sequence[Call], resources: Resource
         except KilledWorker:
             suspects.append(call)
         except CancelledError as error:
-            raise ClusterLostError("the Dask scheduler is gone; finished chunks are kept, run again") from error
+            raise ClusterLostError(_LOST) from error
         except Exception as error:
             results[call.name] = transient_failure(call.source, call.stage, error)
     futures.clear()
@@ -63,6 +65,17 @@ def run_all(client: Client, run: str, calls: Sequence[Call], resources: Resource
         except KilledWorker as error:
             results[call.name] = transient_failure(call.source, call.stage, error)
     return results
+
+
+def run_one(
+    client: Client, run: str, key: str, function: Callable[..., Any], arguments: tuple[Any, ...], resources: Resources
+) -> Any:
+    """What one function returns or raises on a worker, for work that is no single video's."""
+    try:
+        future = client.submit(function, *arguments, pure=False, resources=resources.for_dask(), key=f"{key}-{run}")
+        return future.result()
+    except CancelledError as error:
+        raise ClusterLostError(_LOST) from error
 
 
 def _start(client: Client, run: str, call: Call, resources: Resources) -> Future[Any]:

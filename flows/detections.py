@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from tkm.datasets.results import COCO, POSETRACK, results_to_sequences
 from tkm.datasets.sequence import Sequence as Annotated
 from tkm.skeleton import POSETRACK_15
 
+_THREADS = 16
 _FRAMES_A_VIDEO = 10_000  # that PoseTrack's numbers of images leave room for
 
 
@@ -82,20 +84,20 @@ def wanted_videos(
     if left := people - sum(given.table.num_rows for given in rows):
         lacking = "keypoint" if kind == "poses" else "box of a pixel"
         notes.append(f"left out of {detections}: {left} of {people} people, who have no {lacking}")
+    there = store.list("given") if write else {}
+
+    def kept(pair: tuple[Source, _Found], given: Given) -> GivenParams:
+        source, one = pair
+        frames = one.sequence if source.kind == "poses" else None
+        return GivenParams(sha256=write_given(store if write else None, given, frames, there))
+
+    with ThreadPoolExecutor(_THREADS) as pool:  # it is the store that is waited for
+        params = list(pool.map(kept, pairs, rows))
     return Wanted(
         tuple(source for source, _ in pairs),
-        given={
-            source.uri: {kind: _kept(store if write else None, source, one.sequence, given)}
-            for (source, one), given in zip(pairs, rows, strict=True)
-        },
+        given={source.uri: {kind: own} for (source, _), own in zip(pairs, params, strict=True)},
         notes=tuple(notes),
     )
-
-
-def _kept(store: Store | None, source: Source, sequence: Annotated, given: Given) -> GivenParams:
-    if source.kind != "poses":
-        return GivenParams(sha256=write_given(store, given))
-    return GivenParams(sha256=write_given(store, given, sequence))
 
 
 def _paired(sources: Sequence[Source], found: Sequence[_Found], detections: str) -> list[tuple[Source, _Found]]:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from flows.known import Known
 from flows.work import Digest
-from storage.artifacts import closed_keys, open_keys
 from storage.runs import Failure
 from storage.sources import InputError, Source, find_sources
 from storage.store import Store
@@ -26,9 +26,10 @@ GROUPS = 200  # ... unless that made more groups than this: Prefect loses record
 class Group:
     """Videos that are indexed, annotated and published together.
 
-    missing   by video, the names of the stages that the store lacks
-    frames    by video, its number of sampled frames, once it is indexed
-    changed   videos whose published rows changed
+    missing       by video, the names of the stages that the store lacks
+    frames        by video, its number of sampled frames, once it is indexed
+    unpublished   videos of which the tables show something else than what this run wants
+    changed       videos whose published rows changed
     """
 
     name: str
@@ -38,7 +39,16 @@ class Group:
     missing: Mapping[str, frozenset[str]] = field(default_factory=dict)
     frames: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+    unpublished: frozenset[str] = frozenset()
     changed: int = 0
+
+    def steps(self) -> list[str]:
+        """Names of the steps after the index that have something to do."""
+        lacking = frozenset().union(*self.missing.values())
+        to_do = {step for step, stages in STEPS.items() if lacking & {stage.name for stage in stages}} - {"index"}
+        if lacking or self.failures or self.unpublished:
+            to_do.add("publish")
+        return [step for step in STEPS if step in to_do]
 
     def lacking(self, step: str) -> list[VideoPlan]:
         """Videos that still go on and lack a stage of a step."""
@@ -113,14 +123,10 @@ def make_groups(sources: Sequence[Source]) -> list[Group]:
     ]
 
 
-def with_missing(group: Group, plans: Sequence[VideoPlan], store: Store) -> Group:
-    """The group with its plans and, from two listings an active stage, what the store lacks of them."""
-    active = [stage.name for stage in PIPELINE if any(stage.name in plan.keys for plan in plans)]
-    begun = {name: open_keys(store, name) for name in active}
-    closed = {name: closed_keys(store, name) for name in active}
-    return replace(
-        group, plans=tuple(plans), missing={plan.video: frozenset(missing(plan, begun, closed)) for plan in plans}
-    )
+def with_missing(group: Group, plans: Sequence[VideoPlan], known: Known) -> Group:
+    """The group with its plans and what the store lacks of them."""
+    lacking = {plan.video: frozenset(missing(plan, known.begun, known.closed)) for plan in plans}
+    return replace(group, plans=tuple(plans), missing=lacking)
 
 
 def read_digests(store: Store, group: Group) -> dict[str, Digest]:

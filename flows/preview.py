@@ -12,6 +12,7 @@ from rich.table import Table
 
 from flows.detections import wanted_videos
 from flows.groups import make_groups, read_digests, with_missing
+from flows.known import Known
 from flows.settings import Limits
 from flows.weights import chosen_params
 from flows.work import Digest, digest_video
@@ -37,6 +38,7 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
     wanted, unreadable = wanted_videos(store, input_, detections, images, chosen, write=False), []
     params, notes = chosen_params(store, wanted, chosen, write=False)
     counts: Counter[str] = Counter()
+    store_known = Known(store)
     for group in make_groups(wanted.sources):
         known = read_digests(store, group)
         plans = []
@@ -50,7 +52,7 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
             else:
                 plans.append(plan_video(store, source, digest.content_sha256, wanted.params(source, params)))
         counts.update({stage: 0 for plan in plans for stage in plan.keys})
-        counts.update(stage for missing in with_missing(group, plans, store).missing.values() for stage in missing)
+        counts.update(stage for missing in with_missing(group, plans, store_known).missing.values() for stage in missing)
     order = [stage.name for stage in PIPELINE if stage.name in counts]
     return Preview(len(wanted.sources), {stage: counts[stage] for stage in order}, tuple(unreadable), (*wanted.notes, *notes))
 

@@ -1,4 +1,5 @@
-"""What a worker does before it offers itself (Dask's `--preload flows.warm`): it imports what tasks run and builds the networks.
+"""What a worker does before it offers itself (Dask's `--preload flows.warm`): it imports what tasks run, and builds the networks
+where it offers a GPU.
 
 All of it in one thread, while nothing else runs there: native libraries that are first used from two threads at once can wait
 for each other with Python's lock held, and such a worker hangs without a word.
@@ -6,6 +7,7 @@ for each other with Python's lock held, and such a worker hangs without a word.
 
 from __future__ import annotations
 
+import torch  # noqa: F401 - which G_k takes on workers without networks, too
 from distributed import Worker
 
 from flows import work  # noqa: F401 - what tasks run
@@ -13,10 +15,12 @@ from tasks import estimate
 from tkm.networks import runtime
 
 
-def dask_setup(worker: Worker) -> None:  # noqa: ARG001 - Dask's signature
+def dask_setup(worker: Worker) -> None:
     """Called by Dask as the worker starts; a local one does so while Prefect starts in the flow's process."""
+    runtime.keep_freed_memory()
+    if "GPU" not in worker.state.total_resources:
+        return
     from tkm.networks.nanodet import nanodet
 
-    runtime.keep_freed_memory()
     runtime.on_device(nanodet)
     estimate.pose_network(estimate.EstimateParams())

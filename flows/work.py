@@ -27,7 +27,7 @@ from storage.runs import Failure
 from storage.sources import Source, content_digest, fingerprint
 from storage.store import StoreError
 from storage.video import VideoError
-from tasks.execute import Report, run_frames, run_given, run_in_order, run_index, run_whole, timeline
+from tasks.execute import Opened, Report, open_video, run_frames, run_given, run_in_order, run_index, run_whole
 from tasks.pipeline import STEPS
 from tasks.plan import ReplacedError, VideoPlan, check_unchanged, shard_of
 from tasks.stage import Stage
@@ -106,9 +106,12 @@ def run_segment(
 
 def run_track(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Failure:
     """Track a whole video, after finding its shots where they are asked for, and search paths where poses are to be refined."""
+    held: list[Opened] = []
 
     def run_stage(stage: Stage, report: Report) -> int:
-        _run_stage(plan, stage, len(timeline(plan).frames), report, chunk_frames)
+        opened = held.pop() if held else open_video(plan)  # an attempt that fails leaves none to the next
+        _run_stage(plan, stage, report, chunk_frames, opened)
+        held.append(opened)
         return 0
 
     for stage in (stage for stage in STEPS["track"] if stage.name in plan.keys):
@@ -122,8 +125,7 @@ def run_publish(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Fai
     """Join a whole video's results into rows."""
 
     def work(report: Report) -> int:
-        stop = len(timeline(plan).frames)
-        run_frames(plan, STEPS["publish"], 0, stop, chunk_frames=chunk_frames, threads=1, report=report)
+        run_frames(plan, STEPS["publish"], 0, None, chunk_frames=chunk_frames, threads=1, report=report)
         return 0
 
     return _guarded(plan, ["publish"], limits, work, chunk_frames)
@@ -239,23 +241,22 @@ def _mending(
 def _repair(plan: VideoPlan, names: Sequence[str], report: Report, chunk_frames: int) -> None:
     """Compute what is missing of the stages that these take from, wherever this happens to run: damage is rare."""
     run_index(plan, report)
-    stop = len(timeline(plan).frames)
     before = plan.stages[1 : [stage.name for stage in plan.stages].index(names[-1])]
     lacking = [stage for stage in before if plan.artifact(stage).manifest() is None]
     last = max((n for n, stage in enumerate(lacking) if stage.name not in names), default=-1)
     for stage in lacking[: last + 1]:  # what is damaged may take from stages that are still to come in this pass
-        _run_stage(plan, stage, stop, report, chunk_frames)
+        _run_stage(plan, stage, report, chunk_frames)
 
 
-def _run_stage(plan: VideoPlan, stage: Stage, stop: int, report: Report, chunk_frames: int) -> None:
+def _run_stage(plan: VideoPlan, stage: Stage, report: Report, chunk_frames: int, opened: Opened | None = None) -> None:
     if stage.in_order:
-        run_in_order(plan, stage, chunk_frames=chunk_frames, report=report)
+        run_in_order(plan, stage, chunk_frames=chunk_frames, report=report, opened=opened)
     elif stage.whole:
-        run_whole(plan, stage, report=report)
+        run_whole(plan, stage, report=report, opened=opened)
     elif stage.given:
         run_given(plan, stage, report=report)
     else:
-        run_frames(plan, [stage], 0, stop, chunk_frames=chunk_frames, threads=1, report=report)
+        run_frames(plan, [stage], 0, None, chunk_frames=chunk_frames, threads=1, report=report, opened=opened)
 
 
 def _reporter(plan: VideoPlan) -> Report:

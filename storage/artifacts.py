@@ -1,7 +1,7 @@
 """Artifacts: what a stage made of a video, committed chunk by chunk, closed by a manifest. The only truth about what is done.
 
     artifacts/<stage>/<key>/<start>-<stop>-<digest>.parquet   rows of the sampled frames [start, stop)
-    chunks/<stage>/<key>/<start>-<stop>.json                  commits one chunk
+    chunks/<stage>/<key>/<start>-<stop>.json                  commits one chunk of several
     chunks/<stage>/<key>/withdrawn                            chunks were taken back: it is wanted whole again
     manifests/<stage>/<key>.json                              commits the whole, and lists its chunks
 
@@ -80,6 +80,20 @@ class Manifest:
         return Manifest(**{**value, "chunks": tuple(Chunk.from_json(chunk) for chunk in value["chunks"])})
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What is committed of an artifact.
+
+    chunks     in frame order, without overlap; of overlapping ones (two runs at once) the earlier start
+    is_whole   its manifest is there
+    is_new     nothing of it is there: no manifest, no chunk's commit, and it was not withdrawn
+    """
+
+    chunks: tuple[Chunk, ...]
+    is_whole: bool
+    is_new: bool
+
+
 def artifact_key(
     stage: str, version: int, params: Mapping[str, Any], weights: Mapping[str, str], inputs: Mapping[str, str]
 ) -> str:
@@ -131,14 +145,18 @@ class Artifact:
         return self._understood(Manifest.from_json, value, self._manifest_name)
 
     def chunks(self) -> list[Chunk]:
-        """Committed chunks in frame order, without overlap; of overlapping ones (two runs at once) the earlier start stays."""
+        """Committed chunks in frame order, without overlap."""
+        return list(self.progress().chunks)
+
+    def progress(self) -> Progress:
+        """What is committed."""
         while True:
             manifest = self.manifest()
             if manifest:
-                return list(manifest.chunks)
+                return Progress(manifest.chunks, is_whole=True, is_new=False)
             try:
-                names = [name for name in self.store.list(self._chunks_prefix) if name.endswith(".json")]
-                found = [chunk for name in names if (chunk := self._chunk(name))]
+                names = self.store.list(self._chunks_prefix)
+                found = [chunk for name in names if name.endswith(".json") and (chunk := self._chunk(name))]
                 break
             except FileNotFoundError:  # closed, or withdrawn, by another worker between listing and reading
                 continue
@@ -147,7 +165,7 @@ class Artifact:
         for chunk in found:
             if not chosen or chunk.start >= chosen[-1].stop:
                 chosen.append(chunk)
-        return chosen
+        return Progress(tuple(chosen), is_whole=False, is_new=not names)
 
     def _chunk(self, name: str) -> Chunk | None:
         """A chunk's commit; None for one that is no JSON, which is taken back. StoreError as in `manifest`."""
@@ -171,16 +189,26 @@ class Artifact:
         self, start: int, stop: int, table: pa.Table, state: pa.Table | None = None, *, seconds: float, device: str
     ) -> None:
         """Write the rows of the sampled frames [start, stop), then their commit. A lost race changes nothing."""
-        stem = f"artifacts/{self.stage}/{self.key}/{start:09d}-{stop:09d}"
-        chunk = Chunk(
-            start=start,
-            stop=stop,
-            part=self._write(stem, table),
-            state=None if state is None else self._write(f"{stem}-state", state),
-            seconds=round(seconds, 3),
-            device=device,
-        )
+        chunk = self._written(start, stop, table, state, seconds, device)
         self.store.create(f"{self._chunks_prefix}/{start:09d}-{stop:09d}.json", _json(asdict(chunk)))
+
+    def commit_whole(
+        self,
+        frames: int,
+        table: pa.Table,
+        state: pa.Table | None = None,
+        *,
+        seconds: float,
+        device: str,
+        version: int,
+        params: Mapping[str, Any],
+        weights: Mapping[str, str],
+        inputs: Mapping[str, str],
+        environment: Mapping[str, str],
+    ) -> None:
+        """Write the rows of all sampled frames of a new artifact, then its manifest: its one chunk needs no commit of its own."""
+        chunk = self._written(0, frames, table, state, seconds, device)
+        self._create_manifest((chunk,), version, params, weights, inputs, environment)
 
     def close(
         self,
@@ -191,14 +219,31 @@ class Artifact:
         weights: Mapping[str, str],
         inputs: Mapping[str, str],
         environment: Mapping[str, str],
+        found: Progress | None = None,
     ) -> None:
-        """Commit the whole, once its chunks cover all sampled frames (RuntimeError otherwise), and drop the chunks' commits."""
-        if self.manifest():
+        """Commit the whole, once its chunks cover all sampled frames (RuntimeError otherwise), and drop the chunks' commits.
+
+        `found` is what the caller has just seen of it, if it has.
+        """
+        found = found or self.progress()
+        if found.is_whole:
             return
-        chunks = self.chunks()
-        edges = [0, *(edge for chunk in chunks for edge in (chunk.start, chunk.stop)), frames]
+        edges = [0, *(edge for chunk in found.chunks for edge in (chunk.start, chunk.stop)), frames]
         if any(stop != start for stop, start in zip(edges[::2], edges[1::2], strict=True)):
             raise RuntimeError(f"{self.stage}/{self.key} has chunks {edges[1:-1]} of {frames} frames; it cannot be closed")
+        self._create_manifest(found.chunks, version, params, weights, inputs, environment)
+        for name in self.store.list(self._chunks_prefix):
+            self.store.delete(name)
+
+    def _create_manifest(
+        self,
+        chunks: tuple[Chunk, ...],
+        version: int,
+        params: Mapping[str, Any],
+        weights: Mapping[str, str],
+        inputs: Mapping[str, str],
+        environment: Mapping[str, str],
+    ) -> None:
         parts = [part for chunk in chunks for part in (chunk.part, chunk.state) if part]
         manifest = Manifest(
             stage=self.stage,
@@ -207,15 +252,13 @@ class Artifact:
             params=params,
             weights=weights,
             inputs=inputs,
-            chunks=tuple(chunks),
+            chunks=chunks,
             rows=sum(chunk.part.rows for chunk in chunks),
             bytes=sum(part.bytes for part in parts),
             seconds=round(sum(chunk.seconds for chunk in chunks), 3),
             environment=environment,
         )
         self.store.create(self._manifest_name, _json(asdict(manifest)))
-        for name in self.store.list(self._chunks_prefix):
-            self.store.delete(name)
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
         """All rows in frame order; DamagedArtifactError where it is not whole. Digests are checked as in read_span."""
@@ -304,6 +347,19 @@ class Artifact:
             else:
                 self.store.create(name, _json(asdict(chunk)))
         self.store.delete(self._manifest_name)
+
+    def _written(
+        self, start: int, stop: int, table: pa.Table, state: pa.Table | None, seconds: float, device: str
+    ) -> Chunk:
+        stem = f"artifacts/{self.stage}/{self.key}/{start:09d}-{stop:09d}"
+        return Chunk(
+            start=start,
+            stop=stop,
+            part=self._write(stem, table),
+            state=None if state is None else self._write(f"{stem}-state", state),
+            seconds=round(seconds, 3),
+            device=device,
+        )
 
     def _write(self, stem: str, table: pa.Table) -> Part:
         data = parquet_bytes(table)

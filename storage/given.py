@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -223,8 +224,10 @@ def _skeleton(joints: Listed[str]) -> Skeleton:
     raise ValueError(f"no skeleton has all of its keypoints {', '.join(sorted(joints))}; name one in a column `skeleton`")
 
 
-def write_given(store: Store | None, given: Given, sequence: Sequence | None = None) -> str:
-    """Keep rows in a store, where one is given; their digest.
+def write_given(
+    store: Store | None, given: Given, sequence: Sequence | None = None, there: Collection[str] = frozenset()
+) -> str:
+    """Keep rows in a store, where one is given and they are not among the names that are known to be `there`; their digest.
 
     Of poses without pictures also what their file tells of the frames, which nothing else does: names, numbers, size.
     """
@@ -236,7 +239,7 @@ def write_given(store: Store | None, given: Given, sequence: Sequence | None = N
         facts["size_px"] = json.dumps(sequence.size_px.max(axis=0, initial=0).tolist())
     data = parquet_bytes(given.table.replace_schema_metadata(facts))
     sha256 = hashlib.sha256(data).hexdigest()
-    if store is not None:
+    if store is not None and _name(sha256) not in there:
         store.create(_name(sha256), data)
     return sha256
 

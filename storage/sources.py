@@ -159,8 +159,8 @@ def fingerprint(source: Source) -> str:
     """
     fs, path = open_address(source.uri)
     if source.kind == "video":
-        return _identity(fs, fs.info(path))
-    lines = "\n".join(f"{entry['name']} {_identity(fs, entry)}" for entry in _images(source))
+        return identity(fs, fs.info(path))
+    lines = "\n".join(f"{entry['name']} {identity(fs, entry)}" for entry in _images(source))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -293,7 +293,8 @@ def _sha256(fs: AbstractFileSystem, path: str) -> bytes:
     return digest.digest()
 
 
-def _identity(fs: AbstractFileSystem, entry: dict[str, Any]) -> str:
+def identity(fs: AbstractFileSystem, entry: dict[str, Any]) -> str:
+    """What changes when a file is replaced, from what a listing, or a look at the file, says of it."""
     if isinstance(fs, LocalFileSystem):
         stat = Path(entry["name"]).stat()
         return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"

@@ -133,7 +133,9 @@ class Store:
 
     def read(self, name: str) -> bytes:
         """All bytes of an object. FileNotFoundError where there is none."""
-        return bytes(self._fs.cat_file(self.path(name)))
+        # In one request: s3fs would ask for the size first, to fetch large objects in pieces.
+        at_once = {"max_concurrency": 1} if s3.is_s3(self.root) else {}
+        return bytes(self._fs.cat_file(self.path(name), **at_once))
 
     def size(self, name: str) -> int | None:
         """Bytes of an object, None where there is none."""
@@ -152,8 +154,12 @@ class Store:
     def list(self, prefix: str) -> dict[str, int]:
         """Names, relative to the root, and sizes of all objects below a prefix; empty where there are none."""
         self._fs.invalidate_cache()
+        folder, _, name = prefix.rpartition("/")
         try:
-            found = self._fs.find(self.path(prefix), detail=True)
+            if s3.is_s3(self.root) and name:  # a listing alone; where it is empty, s3fs would look for an object of the name, too
+                found = self._fs.find(self.path(folder).rstrip("/"), prefix=f"{name}/", detail=True)
+            else:
+                found = self._fs.find(self.path(prefix), detail=True)
         except FileNotFoundError:
             return {}
         files = ((name, info) for name, info in found.items() if info["type"] == "file")  # some servers keep emptied folders

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from storage.artifacts import Artifact, Chunk
+from storage.artifacts import Artifact, Chunk, Progress
 from storage.codecs import column, info_from_table
 from storage.given import given_frames, given_info, last_frame, read_given
 from storage.video import VideoError, VideoInfo, decode, probe
@@ -51,39 +52,63 @@ class Piece:
     stages: tuple[Stage, ...]
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A video's timeline and the artifacts that stages take from, each looked up once for all stages of a task."""
+
+    plan: VideoPlan
+    line: Timeline
+    inputs: dict[str, _Input] = field(default_factory=dict)
+
+    def sources(self, stages: Sequence[Stage]) -> dict[str, _Input]:
+        """What the stages take and do not make, of active stages only. Blocks carry frames and times: no index here."""
+        names = {stage.name for stage in stages}
+        wanted = {name for stage in stages for name in self.plan.inputs_of(stage)} - names
+        for source in self.plan.stages:
+            if source.inputs and source.name in wanted and source.name not in self.inputs:
+                artifact = self.plan.artifact(source)
+                self.inputs[source.name] = _Input(artifact, artifact.chunks())
+        return {name: self.inputs[name] for name in self.inputs if name in wanted}
+
+
+def open_video(plan: VideoPlan) -> Opened:
+    """A video whose index is there. DamagedArtifactError where it is not."""
+    return Opened(plan, timeline(plan))
+
+
 def run_index(plan: VideoPlan, report: Report) -> int:
     """Make the video's index if it is missing; number of sampled frames."""
-    artifact = plan.artifact(index.STAGE)
-    if artifact.manifest() is None:
-        began = time.perf_counter()
-        is_known_by_poses = plan.source.kind == "poses"
-        info = given_info(read_given(plan.store, given_digest(plan, given.POSES))) if is_known_by_poses else probe(plan.source)
-        table = index.STAGE.checked(index.run(plan.source, info, plan.params["index"]))  # type: ignore[arg-type]
-        check_unchanged(plan)
-        artifact.commit(0, table.num_rows, table, seconds=time.perf_counter() - began, device="cpu")
-        close_if_whole(plan, index.STAGE, table.num_rows)
-        report(index.STAGE.name, int(column(table, "is_sampled", np.bool_).sum()))
-    return len(timeline(plan).frames)
+    found = plan.artifact(index.STAGE).progress()
+    if found.is_whole:
+        return len(timeline(plan).frames)
+    began = time.perf_counter()
+    is_known_by_poses = plan.source.kind == "poses"
+    info = given_info(read_given(plan.store, given_digest(plan, given.POSES))) if is_known_by_poses else probe(plan.source)
+    table = index.STAGE.checked(index.run(plan.source, info, plan.params["index"]))  # type: ignore[arg-type]
+    check_unchanged(plan)
+    _commit_all(plan, index.STAGE, found, table.num_rows, table, time.perf_counter() - began)
+    sampled = int(column(table, "is_sampled", np.bool_).sum())
+    report(index.STAGE.name, sampled)
+    return sampled
 
 
 def run_given(plan: VideoPlan, stage: Stage, *, report: Report) -> None:
     """Commit the rows that a user gave for a video's sampled frames. VideoError where they speak of frames that it has not."""
-    line = timeline(plan)
-    artifact = plan.artifact(stage)
-    if not artifact.chunks():
-        began = time.perf_counter()
-        rows = read_given(plan.store, given_digest(plan, stage))
-        frames, last = given_frames(rows), last_frame(rows)
-        if (frames is not None and frames != len(line.info)) or last >= len(line.info):
-            told = f"{frames} frames" if frames is not None else f"frame {last}"
-            raise VideoError(
-                f"{plan.source.uri} has {len(line.info)} frames, but what --detections gives for it speaks of {told}: give the "
-                "detections of this very video."
-            )
-        table = stage.checked(stage.run(rows, line.frames, plan.params[stage.name]))
-        artifact.commit(0, len(line.frames), table, seconds=time.perf_counter() - began, device="cpu")
-        report(stage.name, len(line.frames))
-    close_if_whole(plan, stage, len(line.frames))
+    line, found = timeline(plan), plan.artifact(stage).progress()
+    if found.is_whole:
+        return
+    began = time.perf_counter()
+    rows = read_given(plan.store, given_digest(plan, stage))
+    frames, last = given_frames(rows), last_frame(rows)
+    if (frames is not None and frames != len(line.info)) or last >= len(line.info):
+        told = f"{frames} frames" if frames is not None else f"frame {last}"
+        raise VideoError(
+            f"{plan.source.uri} has {len(line.info)} frames, but what --detections gives for it speaks of {told}: give the "
+            "detections of this very video."
+        )
+    table = stage.checked(stage.run(rows, line.frames, plan.params[stage.name]))
+    _commit_all(plan, stage, found, len(line.frames), table, time.perf_counter() - began)
+    report(stage.name, len(line.frames))
 
 
 def given_digest(plan: VideoPlan, stage: Stage) -> str:
@@ -101,9 +126,19 @@ def timeline(plan: VideoPlan) -> Timeline:
 
 
 def run_frames(
-    plan: VideoPlan, stages: Sequence[Stage], start: int, stop: int, *, chunk_frames: int, threads: int, report: Report
+    plan: VideoPlan,
+    stages: Sequence[Stage],
+    start: int,
+    stop: int | None,
+    *,
+    chunk_frames: int,
+    threads: int,
+    report: Report,
+    opened: Opened | None = None,
 ) -> None:
     """Run stages that look at each frame, or at those around it, on the sampled frames [start, stop), where they are missing.
+
+    `stop` is None for all from start on; `opened` is the video, where the caller has opened it.
 
     A stage takes the tables of stages before it from this pass, or from their artifacts. One with a halo goes by itself, for
     its inputs must be there for the frames around, too. Stages that the plan has not are left out.
@@ -116,9 +151,11 @@ def run_frames(
     if any(stage.halo(plan.params) for stage in stages) and (len(stages) > 1 or stages[0].images):
         names = ", ".join(stage.name for stage in stages)
         raise ValueError(f"{names}: a stage with a halo shares its pass with no other, and looks at no pixels")
-    line = timeline(plan)
-    committed = {stage.name: plan.artifact(stage).chunks() for stage in stages}
-    pieces = missing_pieces(stages, committed, start, stop, chunk_frames)
+    opened = opened or open_video(plan)
+    frames = len(opened.line.frames)
+    found = {stage.name: plan.artifact(stage).progress() for stage in stages}
+    committed = {name: list(progress.chunks) for name, progress in found.items()}
+    pieces = missing_pieces(stages, committed, start, frames if stop is None else stop, chunk_frames)
     _bring_weights(plan, {stage for piece in pieces for stage in piece.stages})
     pool = ThreadPoolExecutor(threads, thread_name_prefix="block", initializer=runtime.prepare_thread)
     try:
@@ -131,10 +168,10 @@ def run_frames(
             for stage in piece.stages:
                 report(stage.name, made[-1].frames)
             if block_stop == piece.stop:
-                _commit(plan, piece, made)
+                _commit(plan, piece, found, frames, made)
                 made.clear()
 
-        for piece, block_stop, block in _blocks(plan, line, pieces):
+        for piece, block_stop, block in _blocks(opened, pieces):
             waiting.append((piece, block_stop, pool.submit(_run_block, plan, piece.stages, block)))
             if len(waiting) > 2 * threads:  # enough to keep every thread busy while this one writes
                 collect()
@@ -142,17 +179,20 @@ def run_frames(
             collect()
     finally:
         pool.shutdown(cancel_futures=True)
-    for stage in stages:
-        close_if_whole(plan, stage, len(line.frames))
+    for stage in (stage for stage in stages if not _is_closed(found[stage.name], pieces, frames)):
+        close_if_whole(plan, stage, frames)
 
 
-def run_in_order(plan: VideoPlan, stage: Stage, *, chunk_frames: int, report: Report) -> None:
+def run_in_order(
+    plan: VideoPlan, stage: Stage, *, chunk_frames: int, report: Report, opened: Opened | None = None
+) -> None:
     """Run a stage that carries state from frame to frame, from the last chunk that it has committed."""
-    line = timeline(plan)
-    artifact = plan.artifact(stage)
-    sources = _sources(plan, [stage])
+    opened = opened or open_video(plan)
+    line, artifact = opened.line, plan.artifact(stage)
+    sources = opened.sources([stage])
     input_params = _input_params(plan, stage)
-    pieces = missing_pieces([stage], {stage.name: artifact.chunks()}, 0, len(line.frames), chunk_frames)
+    found, frames = artifact.progress(), len(line.frames)
+    pieces = missing_pieces([stage], {stage.name: list(found.chunks)}, 0, frames, chunk_frames)
     _bring_weights(plan, [stage] if pieces else [])
     state, reached = None, 0
     for piece in pieces:
@@ -160,44 +200,82 @@ def run_in_order(plan: VideoPlan, stage: Stage, *, chunk_frames: int, report: Re
         if piece.start != reached:
             state = artifact.state_before(piece.start)
         inputs = {name: source.rows(piece.start, piece.stop, line) for name, source in sources.items()}
-        frames, pts_ns = line.frames[piece.start : piece.stop], line.pts_ns[piece.start : piece.stop]
-        block = Block(frames, pts_ns, (), inputs, input_params)
+        span = slice(piece.start, piece.stop)
+        block = Block(line.frames[span], line.pts_ns[span], (), inputs, input_params)
         table, state = stage.run(block, plan.params[stage.name], state)
         reached = piece.stop
         seconds = time.perf_counter() - began
-        artifact.commit(piece.start, piece.stop, stage.checked(table), state, seconds=seconds, device="cpu")
+        _commit_piece(plan, stage, piece, found, frames, stage.checked(table), state, seconds)
         report(stage.name, piece.stop - piece.start)
-    close_if_whole(plan, stage, len(line.frames))
+    if not _is_closed(found, pieces, frames):
+        close_if_whole(plan, stage, frames)
 
 
-def run_whole(plan: VideoPlan, stage: Stage, *, report: Report) -> None:
+def run_whole(plan: VideoPlan, stage: Stage, *, report: Report, opened: Opened | None = None) -> None:
     """Run a stage that sees all frames of a video, one after the other, and commit its table in one piece.
 
     VideoError where a frame between the first and the last sampled one cannot be decoded.
     """
-    line = timeline(plan)
-    artifact = plan.artifact(stage)
-    if not artifact.chunks():
-        began = time.perf_counter()
-        images = _counted(decode(plan.source, line.info, np.arange(line.frames[0], line.frames[-1] + 1)), line, stage, report)
-        table = stage.checked(stage.run(line.frames, images, plan.params[stage.name]))
-        check_unchanged(plan)
-        artifact.commit(0, len(line.frames), table, seconds=time.perf_counter() - began, device="cpu")
-    close_if_whole(plan, stage, len(line.frames))
+    line, found = (opened or open_video(plan)).line, plan.artifact(stage).progress()
+    if found.is_whole:
+        return
+    began = time.perf_counter()
+    images = _counted(decode(plan.source, line.info, np.arange(line.frames[0], line.frames[-1] + 1)), line, stage, report)
+    table = stage.checked(stage.run(line.frames, images, plan.params[stage.name]))
+    check_unchanged(plan)
+    _commit_all(plan, stage, found, len(line.frames), table, time.perf_counter() - began)
 
 
 def close_if_whole(plan: VideoPlan, stage: Stage, frames: int) -> None:
     """Write the artifact's manifest once its chunks cover all frames; another worker may hold the rest."""
     artifact = plan.artifact(stage)
-    if sum(chunk.stop - chunk.start for chunk in artifact.chunks()) == frames:
-        artifact.close(
-            frames,
-            version=stage.version,
-            params=plan.params[stage.name].model_dump(mode="json"),
-            weights=dict(stage.weights(plan.params)),
-            inputs=plan.inputs_of(stage),
-            environment={"device": runtime.description(), "pyarrow": pa.__version__},
-        )
+    found = artifact.progress()
+    if sum(chunk.stop - chunk.start for chunk in found.chunks) == frames:
+        artifact.close(frames, **_facts(plan, stage), found=found)
+
+
+def _facts(plan: VideoPlan, stage: Stage) -> dict[str, Any]:
+    """What a manifest tells of how an artifact was made."""
+    return {
+        "version": stage.version,
+        "params": plan.params[stage.name].model_dump(mode="json"),
+        "weights": dict(stage.weights(plan.params)),
+        "inputs": plan.inputs_of(stage),
+        "environment": {"device": runtime.description(), "pyarrow": pa.__version__},
+    }
+
+
+def _commit_all(plan: VideoPlan, stage: Stage, found: Progress, frames: int, table: pa.Table, seconds: float) -> None:
+    """Commit the rows of a stage that has them in one piece, and close its artifact, unless all of them are committed already."""
+    whole = Piece(0, frames, (stage,))
+    if not found.chunks:
+        _commit_piece(plan, stage, whole, found, frames, table, None, seconds)
+    if not _is_closed(found, [whole], frames):
+        close_if_whole(plan, stage, frames)
+
+
+def _commit_piece(
+    plan: VideoPlan,
+    stage: Stage,
+    piece: Piece,
+    found: Progress,
+    frames: int,
+    table: pa.Table,
+    state: pa.Table | None,
+    seconds: float,
+) -> None:
+    """Commit a piece of a stage, and with it the whole where it is all of a new artifact."""
+    artifact = plan.artifact(stage)
+    device = runtime.description() if stage.resources.gpus else "cpu"
+    if _is_closed(found, [piece], frames):
+        artifact.commit_whole(frames, table, state, seconds=seconds, device=device, **_facts(plan, stage))
+    else:
+        artifact.commit(piece.start, piece.stop, table, state, seconds=seconds, device=device)
+
+
+def _is_closed(found: Progress, pieces: Sequence[Piece], frames: int) -> bool:
+    """Whether an artifact of which this was found is whole once these pieces of it are committed, without being closed."""
+    return found.is_whole or (found.is_new and [(piece.start, piece.stop) for piece in pieces] == [(0, frames)])
 
 
 def missing_pieces(
@@ -246,22 +324,24 @@ def _run_block(plan: VideoPlan, stages: Sequence[Stage], block: Block) -> _Made:
     return _Made(len(block.core_frames), tables, seconds)
 
 
-def _commit(plan: VideoPlan, piece: Piece, made: Sequence[_Made]) -> None:
+def _commit(
+    plan: VideoPlan, piece: Piece, found: Mapping[str, Progress], frames: int, made: Sequence[_Made]
+) -> None:
     if any(stage.images for stage in piece.stages):
         check_unchanged(plan)
     for stage in piece.stages:
         table = pa.concat_tables([block.tables[stage.name] for block in made]).combine_chunks()
         seconds = sum(block.seconds[stage.name] for block in made)
-        device = runtime.description() if stage.resources.gpus else "cpu"
-        plan.artifact(stage).commit(piece.start, piece.stop, table, seconds=seconds, device=device)
+        _commit_piece(plan, stage, piece, found[stage.name], frames, table, None, seconds)
 
 
-def _blocks(plan: VideoPlan, line: Timeline, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, Block]]:
+def _blocks(opened: Opened, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, Block]]:
     """Blocks of all pieces in order, each with its piece and where it ends; pixels only where a stage looks at them."""
+    plan, line = opened.plan, opened.line
     seen = [piece for piece in pieces if any(stage.images for stage in piece.stages)]
     wanted = np.concatenate([line.frames[piece.start : piece.stop] for piece in seen] or [np.empty(0, np.int64)])
     images = decode(plan.source, line.info, wanted)
-    sources = {piece.stages: _sources(plan, piece.stages) for piece in pieces}
+    sources = {piece.stages: opened.sources(piece.stages) for piece in pieces}
     for piece in pieces:
         looks = piece in seen
         halo = max(stage.halo(plan.params) for stage in piece.stages)
@@ -299,14 +379,6 @@ class _Input:
     def rows(self, start: int, stop: int, line: Timeline) -> pa.Table:
         """Rows of the sampled frames [start, stop)."""
         return self.artifact.read_span(start, stop, line.frames, self.chunks, self.held)
-
-
-def _sources(plan: VideoPlan, stages: Sequence[Stage]) -> dict[str, _Input]:
-    """Artifacts that the stages take and do not make, of active stages only. Blocks carry frames and times: no index here."""
-    names = {stage.name for stage in stages}
-    wanted = {name for stage in stages for name in plan.inputs_of(stage)} - names
-    artifacts = {source.name: plan.artifact(source) for source in plan.stages if source.inputs and source.name in wanted}
-    return {name: _Input(artifact, artifact.chunks()) for name, artifact in artifacts.items()}
 
 
 def _input_params(plan: VideoPlan, stage: Stage) -> dict[str, Params]:

@@ -171,14 +171,17 @@ def check_weights(params: _ByStage, locate: Callable[[str], Path], given: Mappin
     Args: locate, the file on this machine of a digest.
     Raises: WeightsError, which names option and file.
     """
-    from tkm.networks import checkpoints, faster_rcnn_files
-
     digests, used = digests_of(params), _uses(params)
+    # Imported where files are loaded: torch comes with both.
     if "detector" in given and used["detector"]:
+        from tkm.networks import faster_rcnn_files
+
         network, deformable = str(_param(params, "detect", "network")), bool(_param(params, "detect", "deformable"))
         with _named(path := locate(digests["detector"]), f"{option('detector')} {given['detector']}"):
             faster_rcnn_files.load(network, path, deformable=deformable)
     if "pose" in given and used["pose"]:
+        from tkm.networks import checkpoints
+
         network, skeleton = str(_param(params, "estimate", "network")), str(_param(params, "estimate", "skeleton"))
         caffe_style = bool(_param(params, "estimate", "caffe_style"))
         with _named(path := locate(digests["pose"]), f"{option('pose')} {given['pose']}"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from storage.artifacts import Artifact, artifact_key
@@ -79,16 +79,16 @@ def plan_video(
     return plan
 
 
-def missing(plan: VideoPlan, begun: Mapping[str, set[str]], closed: Mapping[str, set[str]]) -> set[str]:
+def missing(plan: VideoPlan, begun: Callable[[str], set[str]], closed: Callable[[str], set[str]]) -> set[str]:
     """Names of the stages to run, asked from the end: a finished last stage needs none of its inputs.
 
-    `closed` holds the keys of whole artifacts, by stage name, `begun` those of which parts are there. What was begun, or
-    withdrawn because it was damaged, is finished also where nothing needs it.
+    `closed` gives the keys of whole artifacts of a stage, by its name, `begun` those of which parts are there; `closed` is asked
+    of no more stages than it takes. What was begun, or withdrawn because it was damaged, is finished also where nothing needs it.
     """
     wanted: set[str] = set()
 
     def want(stage: Stage) -> None:
-        if stage.name not in plan.keys or stage.name in wanted or plan.keys[stage.name] in closed[stage.name]:
+        if stage.name not in plan.keys or stage.name in wanted or plan.keys[stage.name] in closed(stage.name):
             return
         wanted.add(stage.name)
         for source in stage.inputs:
@@ -97,7 +97,7 @@ def missing(plan: VideoPlan, begun: Mapping[str, set[str]], closed: Mapping[str,
 
     want(PIPELINE[-1])
     for stage in plan.stages:
-        if plan.keys[stage.name] in begun[stage.name]:
+        if plan.keys[stage.name] in begun(stage.name):
             want(stage)
     return wanted
 

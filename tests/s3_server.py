@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,6 +36,7 @@ class S3Server:
     """Where it is, who may do everything, and who may only read."""
 
     endpoint_url: str
+    metrics_url: str
     access_key_id: str = "AKIDFORTESTS"
     secret_access_key: str = "Secret/of+these/tests0123456789abcdef=="
     reader_key_id: str = "AKIDREADER"
@@ -53,7 +57,17 @@ class S3Server:
         names = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
         return {name: client.get_object(Bucket=BUCKET, Key=name)["Body"].read() for name in names}
 
-    def client(self):  # type: ignore[no-untyped-def]  # botocore makes the class at run time
+    def requests(self) -> Counter[str]:
+        """Requests that it has answered since it started, by kind: GET, HEAD, PUT, LIST, ..."""
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.metrics_url, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        counted = Counter[str]()
+        for line in lines:
+            if found := re.fullmatch(r'SeaweedFS_s3_request_total\{.*\btype="(\w+)"\} (\S+)', line):
+                counted[found[1]] += int(float(found[2]))
+        return counted
+
+    def client(self):  # botocore makes the class at run time
         """A client of its own, beside what the tests look at."""
         return botocore.session.Session().create_client(
             "s3",
@@ -68,14 +82,15 @@ class S3Server:
 @contextmanager
 def serve(folder: Path) -> Iterator[S3Server]:
     """A server that keeps everything in a folder, until the context ends."""
-    ports = _free_ports(2 * len(_PORTS))
-    server = S3Server(f"http://127.0.0.1:{ports[_PORTS.index('s3')]}")
+    *ports, metrics = _free_ports(2 * len(_PORTS) + 1)
+    server = S3Server(f"http://127.0.0.1:{ports[_PORTS.index('s3')]}", f"http://127.0.0.1:{metrics}/metrics")
     (folder / "data").mkdir()
     (folder / "s3.json").write_text(json.dumps({"identities": _identities(server)}))
     arguments = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}"]
     arguments += ["-filer", "-s3", f"-s3.config={folder / 's3.json'}"]
     arguments += ["-master.telemetry=false", "-master.volumeSizeLimitMB=512", "-volume.max=20"]
     arguments += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # what else it would serve, at ports that may be taken
+    arguments += [f"-metricsPort={metrics}"]
     arguments += [f"-{part}.port={port}" for part, port in zip(_PORTS, ports, strict=False)]
     arguments += [f"-{part}.port.grpc={port}" for part, port in zip(_PORTS, ports[len(_PORTS) :], strict=True)]
     weed = Path(sys.executable).with_name("weed")

@@ -47,6 +47,18 @@ def test_an_artifact_is_whole_only_when_it_is_closed(artifact: Artifact) -> None
     assert closed_keys(artifact.store, "detect") == {artifact.key}
 
 
+def test_an_artifact_of_one_chunk_is_whole_at_once_and_leaves_no_commit_of_the_chunk(artifact: Artifact) -> None:
+    assert artifact.progress().is_new
+    artifact.commit_whole(4, rows(0, 1, 2, 3), rows(9), seconds=1.0, device="cpu", **FACTS)
+    assert artifact.read()["frame"].to_pylist() == [0, 1, 2, 3]
+    assert artifact.progress().is_whole
+    assert artifact.store.list("chunks") == {}
+    artifact.commit_whole(4, rows(7, 7, 7, 7), seconds=1.0, device="cpu", **FACTS)
+    assert artifact.read()["frame"].to_pylist() == [0, 1, 2, 3], "a lost race changes nothing"
+    artifact.withdraw(artifact.chunks())
+    assert not artifact.progress().is_new, "what was withdrawn is closed chunk by chunk, which takes its mark away"
+
+
 def test_closing_with_a_gap_is_refused(artifact: Artifact) -> None:
     commit(artifact, 0, 4)
     commit(artifact, 5, 6)

@@ -39,8 +39,7 @@ def lacking(plan: VideoPlan) -> set[str]:
     """Stages that a run would compute."""
     from storage.artifacts import closed_keys, open_keys
 
-    begun = {name: open_keys(plan.store, name) for name in plan.keys}
-    return missing(plan, begun, {name: closed_keys(plan.store, name) for name in plan.keys})
+    return missing(plan, lambda stage: open_keys(plan.store, stage), lambda stage: closed_keys(plan.store, stage))
 
 
 def rows_of(plan: VideoPlan) -> dict[str, list[dict[str, object]]]:

@@ -1,0 +1,109 @@
+"""Whether the GPU waits: the share of a run that the GPU-labelled worker of a cluster of processes is inside forward passes.
+
+python -m benchmarks.cluster [--clips N] [--frames N] [--workers N] [--threads N] [--record NAME]
+
+Rendered clips (`tkm synthesize --split val`), which differ in length and in people, on this machine's cores: the "GPU" is a
+label for a worker of two threads, one that runs networks and one that feeds it, and the CPU workers have what is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+from benchmarks import busy
+from benchmarks.machine import machine, versions
+from benchmarks.report import table
+from benchmarks.scale import RESULTS, command
+from flows.server import prefect_server
+from storage import runs
+from storage.store import Store
+from tasks.merge import read_results
+from tests.cluster import start_cluster
+
+
+def measure(videos: str, workers: int, threads: int, folder: Path) -> dict[str, Any]:
+    """Annotate videos on a scheduler, a GPU-labelled worker and CPU workers of their own."""
+    (folder / "dask").mkdir()
+    os.environ["PREFECT_HOME"] = str(folder / "prefect")
+    output = str(folder / "results")
+    with prefect_server() as ready, start_cluster(folder / "dask") as cluster:
+        ready()
+        from prefect.settings import PREFECT_API_URL
+
+        os.environ["PREFECT_API_URL"] = str(PREFECT_API_URL.value())
+        cluster.start_worker("gpu", "GPU=1", threads, "benchmarks.busy")
+        for number in range(workers):
+            cluster.start_worker(f"cpu{number}", "CPU=1", 1)
+        cluster.wait_for_workers(workers + 1)
+        began = time.time()
+        found = command("annotate", videos, "--output", output, "--dask", cluster.address, "--quiet")
+        with Client(cluster.address, set_as_default=False) as client:
+            spans = next(iter(client.run(busy.passes, workers=["gpu"]).values()))
+    store = Store(output)
+    ended = runs.read_facts(store, runs.find_run(store, None))[1] or {}
+    stop = began + found["seconds"]
+    start = stop - ended["seconds"]  # the run's own clock: the command takes seconds before it
+    frames = read_results(store, None, "frames", columns=["persons"])
+    return {
+        "clips": read_results(store, None, "videos", columns=["video"]).num_rows,
+        "frames": frames.num_rows,
+        "people": sum(frames["persons"].to_pylist()),
+        "workers": workers,
+        "threads": threads,
+        "command_seconds": found["seconds"],
+        "run_seconds": ended["seconds"],
+        "busy_command": busy.covered(spans, began, stop),
+        "busy_run": busy.covered(spans, start, stop),
+        "before": min(low for low, _ in spans) - start,
+        "after": stop - max(high for _, high in spans),
+    }
+
+
+def report(found: dict[str, Any]) -> str:
+    """The measurement as Markdown."""
+    run, whole, clips, threads = (found[name] for name in ("run_seconds", "command_seconds", "clips", "threads"))
+    people = found["people"] / found["frames"]
+    rows = [
+        ("seconds", f"{run:.1f}", f"{whole:.1f}"),
+        ("of these inside forward passes", f"{found['busy_run']:.1f}", f"{found['busy_command']:.1f}"),
+        ("**share**", f"**{found['busy_run'] / run:.1%}**", f"{found['busy_command'] / whole:.1%}"),
+    ]
+    return "\n".join(
+        [
+            f"## {clips} clips, {found['frames']} frames, {people:.2f} people a frame",
+            f"`python -m benchmarks.cluster --clips {clips} --workers {found['workers']} --threads {threads}`\n",
+            f"A scheduler, one GPU-labelled worker of {threads} threads and {found['workers']} CPU workers, all processes.\n",
+            table(("", "the run", "the command, with the start of Python and the flow"), rows),
+            f"\nThe first forward pass began {found['before']:.1f} s into the run; the last ended {found['after']:.1f} s before "
+            "the command.",
+        ]
+    )
+
+
+def main() -> None:
+    """Measure, print, and keep the report where that is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
+    parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--workers", type=int, default=1, help="CPU workers")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the GPU-labelled worker")
+    parser.add_argument("--record", metavar="NAME")
+    options = parser.parse_args()
+    head = f"# Cluster, {time.strftime('%Y-%m-%d')}\n\n- {machine()}\n- {versions()}\n"
+    with tempfile.TemporaryDirectory() as folder:
+        command("synthesize", f"{folder}/val", "--split", "val", "--videos", str(options.clips), "--quiet")
+        found = measure(f"{folder}/val/videos", options.workers, options.threads, Path(folder))
+    text = f"{head}\n{report(found)}\n"
+    print(text)
+    if options.record:
+        (RESULTS / f"{options.record}.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""What a run costs beside decoding and networks: many tiny videos on a cluster of processes and an S3 server.
+
+python -m benchmarks.scale [--videos N] [--workers N] [--threads N] [--record NAME]
+
+All of it on this machine: the S3 server, Prefect's server, the scheduler, one GPU-labelled worker, CPU workers and the flow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.entries import FRAMES, entries
+from benchmarks.machine import machine, versions
+from benchmarks.report import table
+from flows.server import prefect_server
+from storage.store import Store
+from tasks.pipeline import PIPELINE
+from tests.cluster import Cluster, start_cluster
+from tests.s3_server import BUCKET, S3Server, serve
+
+_UNUSED = ("boxes", "poses", "shots")  # stages that a run has by option only
+RESULTS = Path(__file__).parent / "results"
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def command(*arguments: str) -> dict[str, Any]:
+    """Seconds, processor seconds and peak memory of a command."""
+    began, peak_mb = time.perf_counter(), 0.0
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([sys.executable, "-m", "flows.cli", *arguments], cwd=_ROOT, stdout=log, stderr=log)
+        watched = psutil.Process(process.pid)
+        while process.poll() is None:
+            with suppress(psutil.NoSuchProcess):
+                peak_mb, used = max(peak_mb, watched.memory_info().rss / 1e6), watched.cpu_times()
+            time.sleep(0.1)
+        seconds = time.perf_counter() - began
+        if process.returncode:
+            log.seek(0)
+            raise RuntimeError(f"tkm {' '.join(arguments)} failed:\n{log.read().decode()}")
+    return {"seconds": seconds, "peak_mb": peak_mb, "processor": used.user + used.system}
+
+
+@contextmanager
+def counted(server: S3Server) -> Iterator[Counter[str]]:
+    """Requests by kind that the S3 server answers within the context; known when it ends."""
+    before, during = server.requests(), Counter[str]()
+    yield during
+    during.update(server.requests() - before)
+
+
+def measure(videos: int, workers: int, threads: int, folder: Path) -> dict[str, Any]:
+    """Annotate so many videos, then run the same command again, and plan it without running it."""
+    (folder / "s3").mkdir()
+    (folder / "dask").mkdir()
+    os.environ["PREFECT_HOME"] = str(folder / "prefect")
+    with serve(folder / "s3") as server:
+        os.environ |= server.environment()
+        inputs = Store(f"s3://{BUCKET}/videos")
+        inputs._fs.pipe({inputs.path(f"{n:06d}.mp4"): data for n, data in enumerate(entries(videos))})
+        with prefect_server() as ready, start_cluster(folder / "dask") as cluster:
+            ready()
+            from prefect.settings import PREFECT_API_URL
+
+            os.environ["PREFECT_API_URL"] = str(PREFECT_API_URL.value())
+            _start_workers(cluster, workers, threads)
+            run = ["annotate", inputs.root, "--output", f"s3://{BUCKET}/results", "--dask", cluster.address, "--quiet"]
+            found: dict[str, Any] = {}
+            for name, arguments in (("first", run), ("again", run), ("plan", [*run, "--dry-run"])):
+                with counted(server) as requests:
+                    found[name] = command(*arguments)
+                found[name]["requests"] = dict(requests)
+        objects = Store(f"s3://{BUCKET}/results").list("")
+    return {**found, "videos": videos, "workers": workers, "threads": threads, "objects": _by_folder(objects)}
+
+
+def _start_workers(cluster: Cluster, workers: int, threads: int) -> None:
+    cluster.start_worker("gpu", "GPU=1", 2)
+    for number in range(workers):
+        cluster.start_worker(f"cpu{number}", f"CPU={threads}", threads)
+    cluster.wait_for_workers(workers + 1)
+
+
+def _by_folder(objects: dict[str, int]) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    for name, size in objects.items():
+        top = name.split("/")[0]
+        count, total = found.get(top, (0, 0))
+        found[top] = (count + 1, total + size)
+    return found
+
+
+def report(found: dict[str, Any]) -> str:
+    """The measurement as Markdown."""
+    videos = found["videos"]
+    commands = {"annotate": "first", "the same again: nothing to do": "again", "--dry-run": "plan"}
+    rows = [(words, *_row(found[name], videos)) for words, name in commands.items()]
+    stored = [
+        (name, str(count), f"{count / videos:.2f}", f"{size / videos:.0f}") for name, (count, size) in found["objects"].items()
+    ]
+    stages = len(PIPELINE) - len(_UNUSED)
+    each = 1000 * found["first"]["seconds"] / videos / stages
+    return "\n".join(
+        [
+            f"## {videos} videos of {FRAMES} frames of 64 x 64",
+            f"`python -m benchmarks.scale --videos {videos} --workers {found['workers']} --threads {found['threads']}`\n",
+            f"One GPU-labelled worker, {found['workers']} CPU workers with CPU={found['threads']}, on the same cores as the S3 "
+            "server, Prefect, the scheduler and the flow.\n",
+            table(("command", "seconds", "ms a video", "processor s of the flow", "MB at most", "S3 requests"), rows),
+            f"\n**{each:.1f} ms a video and stage** ({stages} stages, forward passes of 2 frames included).\n",
+            table(("below the root", "objects", "objects a video", "bytes a video"), stored),
+        ]
+    )
+
+
+def _row(part: dict[str, Any], videos: int) -> tuple[str, ...]:
+    requests = ", ".join(f"{kind} {count}" for kind, count in sorted(part["requests"].items()))
+    times = f"{part['seconds']:.1f}", f"{1000 * part['seconds'] / videos:.1f}", f"{part['processor']:.1f}"
+    return (*times, f"{part['peak_mb']:.0f}", requests)
+
+
+def main() -> None:
+    """Measure, print, and keep the report where that is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--videos", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=1, help="CPU workers")
+    parser.add_argument("--threads", type=int, default=4, help="threads, and CPUs offered, of each")
+    parser.add_argument("--record", metavar="NAME")
+    options = parser.parse_args()
+    head = f"# Scale, {time.strftime('%Y-%m-%d')}\n\n- {machine()}\n- {versions()}\n"
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(options.videos, options.workers, options.threads, Path(folder))
+    print(json.dumps(found), file=sys.stderr)
+    text = f"{head}\n{report(found)}\n"
+    print(text)
+    if options.record:
+        (RESULTS / f"{options.record}.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
