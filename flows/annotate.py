@@ -10,68 +10,32 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
-from flows import work
 from flows.again import Wanted, dependents, reopen, wanted_again
-from flows.calls import Call, run_all, run_one, video_call
 from flows.cluster import connect
 from flows.detections import wanted_videos
 from flows.errors import ClusterLostError, TooManyFailuresError, unless
-from flows.groups import Group, make_groups, read_digests, with_missing, write_digests
-from flows.known import Known, Published
+from flows.groups import Group, make_groups
 from flows.progress import Progress
-from flows.settings import Engine, load_settings, refuse_secrets, stage_params, step_limits, use_s3
+from flows.settings import Engine, load_settings, refuse_secrets, stage_params, use_s3
+from flows.steps import GROUP_STEPS, Context
 from flows.weights import check_again, chosen_params, kept_weights
 from storage import runs, tables
-from storage.artifacts import DamagedArtifactError
-from storage.fingerprints import fingerprints
 from storage.runs import Failure
-from storage.sources import Source
 from storage.store import Store
-from tasks import index
-from tasks.merge import merge, merge_failures
-from tasks.pipeline import PIPELINE, STEPS
-from tasks.plan import VideoPlan, plan_video
-from tasks.stage import Params, Resources, Stage
-
-_SEGMENT_CHUNKS = 16  # a long video's networks pass is cut into futures of this many chunks, which workers share
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every step of a run needs. Stays in the flow's process."""
-
-    client: Client
-    store: Store
-    run: str
-    settings: Any
-    params: Mapping[str, Params]
-    wanted: Wanted
-    known: Known
-    progress: Progress
-
-    @property
-    def engine(self) -> Engine:
-        """How the run is carried out."""
-        engine: Engine = self.settings.engine
-        return engine
-
-    def plan(self, source: Source, digest: work.Digest) -> VideoPlan:
-        """A video's keys: under the settings of this run and what is given for it, or under those of the run that is repeated."""
-        params = self.wanted.params(source, self.params)
-        return plan_video(self.store, source, digest.content_sha256, params, digest.fingerprint)
+from tasks.pipeline import STEPS
+from tasks.stage import Params
 
 
 @dataclass(frozen=True)
@@ -172,7 +136,7 @@ def run_videos(
             reopen(store, wanted, anew)
         videos = [source.video_id for source in wanted.sources]
         with Progress(client, videos, quiet=quiet) as progress:
-            context = Context(client, store, run, chosen, params, wanted, Known(store), progress)
+            context = Context(client, store, run, chosen, params, wanted, progress)
             try:
                 finished = _finish(context, make_groups(wanted.sources), last)
             except Exception as error:
@@ -197,36 +161,55 @@ def _finish(context: Context, groups: Sequence[Group], last: str) -> list[Group]
 
     What stops one is raised when the others are through.
     """
-    indexed = [_submit(index_group, group.name, context, group) for group in groups]
-    finished: list[Group] = []
-    chains: list[list[PrefectFuture[Group]]] = []
+    context.groups |= {group.name: group for group in groups}
+    indexed = [_submit("index", context, group.name) for group in groups]
+    chains: list[list[PrefectFuture[str]]] = []
     troubles: list[Exception] = []
     for future in as_completed(indexed):
         with _kept(troubles):
-            group = future.result()
-            steps = _steps_to(last, group)
-            if not steps:
-                context.progress.published(len(group.sources))
-                finished.append(group)
-                continue
-            chain: list[PrefectFuture[Group]] = []
-            for step in steps:
-                chain.append(_submit(step, group.name, context, chain[-1] if chain else group))
+            name = future.result()
+            chain = [future]
+            for step in _steps_to(last, context.groups[name]):
+                chain.append(_submit(step, context, name, after=chain[-1]))
+            if len(chain) == 1:
+                context.progress.published(len(context.groups[name].sources))
             chains.append(chain)
+    finished = []
     for chain in chains:
         with _kept(troubles):
-            finished.append([step.result() for step in chain][-1])  # in order: the first that failed tells why
+            finished += [step.result() for step in chain][-1:]  # in order: the first that failed tells why
     if troubles:
         raise troubles[0]
-    return finished
+    return [context.groups[name] for name in finished]
 
 
-def _steps_to(last: str, group: Group) -> list[Any]:
+def _steps_to(last: str, group: Group) -> list[str]:
     """The steps that an indexed group has yet to take."""
-    steps = (networks_group, track_group, refine_group, publish_group)
-    wanted = [step.name for step in (index_group, *steps)]
-    to_do = set(wanted[: wanted.index(last) + 1]) & set(group.steps())
-    return [step for step in steps if step.name in to_do]
+    names = list(STEPS)
+    return [step for step in group.steps() if names.index(step) <= names.index(last)]
+
+
+# Steps are idempotent. A single video's trouble is no reason to repeat one: it comes back as a Failure.
+_TASK: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": 3,
+    "retry_delay_seconds": [1, 5, 20],
+    "retry_condition_fn": unless(TooManyFailuresError, ClusterLostError),
+}
+
+
+@task(**_TASK)
+def take(step: str, context: Context, group: str) -> str:
+    """Take a group a step further. Groups go by name, for Prefect looks through all that it passes on, value by value."""
+    context.groups[group] = GROUP_STEPS[step](context, context.groups[group])
+    return group
+
+
+def _submit(step: str, context: Context, group: str, after: PrefectFuture[str] | None = None) -> PrefectFuture[str]:
+    named: Any = take.with_options(name=step, task_run_name=f"{step} {group}")
+    future: PrefectFuture[str] = named.submit(step, context, after or group)
+    return future
 
 
 @contextmanager
@@ -238,190 +221,6 @@ def _kept(troubles: list[Exception]) -> Iterator[None]:
         raise
     except Exception as error:
         troubles.append(error)
-
-
-# Steps are idempotent. A single video's trouble is no reason to repeat one: it comes back as a Failure.
-_STEP: dict[str, Any] = {
-    "cache_policy": NO_CACHE,
-    "persist_result": False,
-    "retries": 3,
-    "retry_delay_seconds": [1, 5, 20],
-    "retry_condition_fn": unless(TooManyFailuresError, ClusterLostError),
-}
-
-
-@task(name="index", **_STEP)
-def index_group(context: Context, group: Group) -> Group:
-    """Digest every video, plan its keys, record the plan, and index what has no index."""
-    known = read_digests(context.store, group)
-    limits = step_limits(context.settings, "index")
-    known_by_poses = [source for source in group.sources if source.kind == "poses"]
-    by_poses = {source.uri: work.Digest(source.uri, "", context.wanted.poses_sha256(source)) for source in known_by_poses}
-    looked_at = {} if context.engine.verify or not known else fingerprints(group.sources)
-    unchanged = {uri: one for uri, one in known.items() if uri in looked_at and looked_at[uri] == one.fingerprint}
-    there = by_poses | unchanged
-    digests = there | _each(
-        context,
-        [
-            Call(
-                source.uri,
-                source,
-                "index",
-                f"digest-{source.uri}",
-                work.digest_video,
-                (source, known.get(source.uri), earlier.content_sha256 if earlier else None, context.engine.verify, limits),
-            )
-            for source in group.sources
-            if source.uri not in there
-            for earlier in [context.wanted.earlier.get(source.uri)]
-        ],
-        index.STAGE.resources,
-    )
-    plans, failures = [], []
-    for source in group.sources:
-        digest = digests[source.uri]
-        if isinstance(digest, Failure):
-            failures.append(digest)
-        else:
-            plans.append(context.plan(source, digest))
-    found = {uri: digest for uri, digest in digests.items() if isinstance(digest, work.Digest) and digest.fingerprint}
-    if found != known:
-        write_digests(context.store, group, {**known, **found})
-    group = with_missing(group, plans, context.known)
-    runs.write_plan(context.store, context.run, group.name, group.plan_rows())
-    planned = time.monotonic()  # from now on runs that began earlier leave alone what this one finds published
-    remembered = context.known.failures()
-    for plan in plans:
-        if context.engine.retry_failed:
-            work.forget_failure(plan, remembered)
-        elif group.missing[plan.video] and (failure := work.remembered_failure(plan, remembered)):
-            failures.append(failure)
-    group = _after(context, group, {failure.video: failure for failure in failures})
-    failed = {failure.video for failure in group.failures}
-    unfailed = [plan for plan in group.plans if group.missing[plan.video] and plan.video not in failed]
-    calls = [video_call(plan, _own(plan, "index"), 0, work.index_video, (plan, limits)) for plan in unfailed]
-    counts = _each(context, calls, index.STAGE.resources)
-    counted = {plan.video: counts[call.name] for plan, call in zip(unfailed, calls, strict=True)}
-    frames = {video: count for video, count in counted.items() if not isinstance(count, Failure)}
-    for video, count in frames.items():
-        ahead = (stage.name for stage in PIPELINE if stage.name in group.missing[video] and stage.inputs)
-        context.progress.expect(video, count, ahead)
-    group = replace(_after(context, group, counts), frames=frames)
-    return replace(group, unpublished=_unpublished(group, context.known.published(planned)))
-
-
-def _unpublished(group: Group, shown: Published) -> frozenset[str]:
-    """Videos of which the tables show other rows than those that are wanted, or that they failed."""
-    finished = group.finished()
-    return frozenset(one.video for one in finished if shown.keys.get(one.video) != one.publish_key or one.video in shown.failed)
-
-
-@task(name="networks", **_STEP)
-def networks_group(context: Context, group: Group) -> Group:
-    """Run what is missing of detect, estimate, suppress and embed; the GPU's pass where pixels are looked at, else on CPUs."""
-    return _segments(context, group, "networks", lambda stage: stage.images)
-
-
-@task(name="track", **_STEP)
-def track_group(context: Context, group: Group) -> Group:
-    """Track the videos that lack it, and search the paths that their refinement looks along."""
-    return _step(context, group, "track", group.lacking("track"))
-
-
-@task(name="refine", **_STEP)
-def refine_group(context: Context, group: Group) -> Group:
-    """Refine the poses of the videos that are to be refined, and lack it, on the GPU."""
-    return _segments(context, group, "refine", lambda stage: stage.resources.gpus > 0)
-
-
-@task(name="publish", **_STEP)
-def publish_group(context: Context, group: Group) -> Group:
-    """Join what lacks it, then merge the group's videos and failures into the published tables."""
-    group = _step(context, group, "publish", group.lacking("publish"))
-    changed, damaged = _merge(context, group, "merge")
-    if damaged:
-        group = _step(context, group, "publish", [plan for plan in group.plans if plan.video in damaged])
-        more, damaged = _merge(context, group, "merge-again")
-        changed += more
-        failed = [plan for plan in group.plans if plan.video in damaged]
-        error = DamagedArtifactError("its artifacts are damaged as soon as they are written; check the store, and run again")
-        group = group.with_failures([work.transient_failure(plan.source, "publish", error) for plan in failed])
-    merge_failures(context.store, context.run, group.shard, group.failures)
-    runs.write_failures(context.store, context.run, group.name, group.failures)
-    context.progress.published(len(group.sources))
-    return replace(group, changed=changed)
-
-
-def _merge(context: Context, group: Group, name: str) -> tuple[int, list[str]]:
-    """Merge what is finished and not shown yet, on a worker: rows do not pass through the flow's process."""
-    finished = [one for one in group.finished() if one.video in group.unpublished]
-    arguments = (context.store, context.run, group.shard, finished)
-    merged: tuple[int, list[str]] = run_one(
-        context.client, context.run, f"{name}-{group.name}", merge, arguments, Resources(cpus=1)
-    )
-    return merged
-
-
-def _submit(step: Any, name: str, context: Context, group: Group | PrefectFuture[Group]) -> PrefectFuture[Group]:
-    future: PrefectFuture[Group] = step.with_options(task_run_name=f"{step.name} {name}").submit(context, group)
-    return future
-
-
-def _segments(context: Context, group: Group, step: str, needs_gpu: Callable[[Stage], bool]) -> Group:
-    """Run a step that works on frames, on segments of long videos side by side; on the GPU where one of its stages needs that."""
-    chunk_frames = context.engine.chunk_frames
-    segment = chunk_frames * _SEGMENT_CHUNKS
-    limits = step_limits(context.settings, step)
-    calls: dict[bool, list[Call]] = {True: [], False: []}
-    for plan in group.lacking(step):
-        stages = [stage for stage in STEPS[step] if stage.name in group.missing[plan.video]]
-        names = [stage.name for stage in stages]
-        for start in range(0, group.frames[plan.video], segment):
-            stop = min(start + segment, group.frames[plan.video])
-            arguments = (plan, step, names, start, stop, chunk_frames, limits)
-            call = video_call(plan, names, start, work.run_segment, arguments)
-            calls[any(needs_gpu(stage) for stage in stages)].append(call)
-    done = _each(context, calls[True], Resources(gpus=1)) | _each(context, calls[False], Resources(cpus=1))
-    for plan in group.lacking(step):
-        context.progress.finished(plan.video, [stage.name for stage in STEPS[step]])
-    return _after(context, group, done)
-
-
-_STEP_WORK = {"track": work.run_track, "publish": work.run_publish}
-
-
-def _step(context: Context, group: Group, step: str, plans: Sequence[VideoPlan]) -> Group:
-    """Run a CPU step of whole videos."""
-    arguments = (context.engine.chunk_frames, step_limits(context.settings, step))
-    calls = [video_call(plan, _own(plan, step), 0, _STEP_WORK[step], (plan, *arguments)) for plan in plans]
-    results = _each(context, calls, Resources(cpus=1))
-    for plan in plans:
-        context.progress.finished(plan.video, [stage.name for stage in STEPS[step]])
-    return _after(context, group, results)
-
-
-def _own(plan: VideoPlan, step: str) -> list[str]:
-    """Names of the stages of a step that a video goes through."""
-    return [stage.name for stage in STEPS[step] if stage in plan.stages]
-
-
-def _each(context: Context, calls: Sequence[Call], resources: Resources) -> dict[str, Any]:
-    return run_all(context.client, context.run, calls, resources)
-
-
-def _after(context: Context, group: Group, results: Mapping[str, Any]) -> Group:
-    """The group after a step; stops the run where too many videos have failed."""
-    failures = {result.video: result for result in results.values() if isinstance(result, Failure)}
-    group = group.with_failures(list(failures.values()))
-    limit = context.engine.max_failures
-    if limit is not None and context.progress.failed(failures) > limit:
-        merge_failures(context.store, context.run, group.shard, group.failures)
-        runs.write_failures(context.store, context.run, group.name, group.failures)
-        raise TooManyFailuresError(
-            f"stopped, because more than {limit} video{'s' if limit != 1 else ''} failed (--max-failures); what is finished "
-            f"stays. The last that failed: {group.failures[-1].message}"
-        )
-    return group
 
 
 def _environment() -> dict[str, Any]:

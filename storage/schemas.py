@@ -44,11 +44,10 @@ def description_of(field: pa.Field) -> str:
 
 def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table with all of a schema's columns, in its order; those that an earlier version did not write yet are null."""
+    there = set(table.column_names)  # asked of the table, it is made anew each time
     return pa.table(
         {
-            field.name: table[field.name]
-            if field.name in table.column_names or not field.nullable
-            else pa.nulls(table.num_rows, field.type)
+            field.name: table[field.name] if field.name in there or not field.nullable else pa.nulls(table.num_rows, field.type)
             for field in schema
         }
     )
