@@ -114,7 +114,7 @@ def report(found: dict[str, Any]) -> str:
     each = 1000 * found["first"]["seconds"] / videos / stages
     return "\n".join(
         [
-            f"## {videos} videos of {FRAMES} frames of 64 x 64",
+            f"## {videos} videos of {FRAMES} frames of 128 x 16",
             f"`python -m benchmarks.scale --videos {videos} --workers {found['workers']} --threads {found['threads']}`\n",
             f"One GPU-labelled worker, {found['workers']} CPU workers with CPU={found['threads']}, on the same cores as the S3 "
             "server, Prefect, the scheduler and the flow.\n",

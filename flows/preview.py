@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from flows.again import Wanted
 from flows.detections import wanted_videos
-from flows.groups import make_groups, read_digests, with_missing
+from flows.groups import Group, make_groups, read_digests, with_missing
 from flows.known import Known
 from flows.settings import Limits
 from flows.weights import chosen_params
 from flows.work import Digest, digest_video
+from storage.fingerprints import fingerprints
 from storage.runs import Failure
+from storage.sources import Source
 from storage.store import Store
 from tasks.pipeline import PIPELINE
 from tasks.plan import plan_video
+
+_THREADS = 16  # videos that are looked at at a time: it is mostly a store that is waited for
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,8 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
     counts: Counter[str] = Counter()
     store_known = Known(store)
     for group in make_groups(wanted.sources):
-        known = read_digests(store, group)
         plans = []
-        for source in group.sources:
-            if source.kind == "poses":
-                digest: Digest | Failure = Digest(source.uri, "", wanted.poses_sha256(source))
-            else:
-                digest = digest_video(source, known.get(source.uri), None, chosen.engine.verify, Limits(retries=0))
+        for source, digest in zip(group.sources, _digests(store, group, wanted, verify=chosen.engine.verify), strict=True):
             if isinstance(digest, Failure):
                 unreadable.append(digest.message)
             else:
@@ -55,6 +56,23 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
         counts.update(stage for missing in with_missing(group, plans, store_known).missing.values() for stage in missing)
     order = [stage.name for stage in PIPELINE if stage.name in counts]
     return Preview(len(wanted.sources), {stage: counts[stage] for stage in order}, tuple(unreadable), (*wanted.notes, *notes))
+
+
+def _digests(store: Store, group: Group, wanted: Wanted, *, verify: bool) -> list[Digest | Failure]:
+    """Digests of a group's videos, several of which are read at a time where they are not known."""
+    known = read_digests(store, group)
+    looked_at = {} if verify or not known else fingerprints(group.sources)
+
+    def digest(source: Source) -> Digest | Failure:
+        if source.kind == "poses":
+            return Digest(source.uri, "", wanted.poses_sha256(source))
+        one = known.get(source.uri)
+        if one and looked_at.get(source.uri) == one.fingerprint:
+            return one
+        return digest_video(source, one, None, verify, Limits(retries=0))
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(digest, group.sources))
 
 
 def page(found: Preview) -> Iterator[Table | str]:
