@@ -20,6 +20,7 @@ from distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
@@ -110,7 +111,7 @@ def annotate(
     facts = {"input": input, "settings": recorded, **files}
     wanted = wanted_videos(store, input, detections, images, chosen)
     params, notes = chosen_params(store, wanted, chosen)
-    return run_videos(store, replace(wanted, notes=(*wanted.notes, *notes)), chosen, params, facts, quiet)
+    return ended(run_videos(store, replace(wanted, notes=(*wanted.notes, *notes)), chosen, params, facts, quiet))
 
 
 @flow(name="rerun", task_runner=_RUNNER, validate_parameters=False)
@@ -138,7 +139,7 @@ def rerun(
     anew = () if changes or files else dependents(stage)
     check_again(store, wanted, chosen, anew)
     facts = {"rerun": run, "stage": stage, "set": list(changes), "weights": files, "videos": list(videos)}
-    return run_videos(store, wanted, chosen, stage_params(chosen), facts, quiet, anew)
+    return ended(run_videos(store, wanted, chosen, stage_params(chosen), facts, quiet, anew))
 
 
 def run_videos(
@@ -373,6 +374,13 @@ def _after(context: Context, group: Group, results: Mapping[str, Any]) -> Group:
             f"stays. The last that failed: {group.failures[-1].message}"
         )
     return group
+
+
+def ended(summary: Summary) -> Any:
+    """The state in which a flow ends: its caller gets the summary, Prefect a sentence and, where videos failed, a name to alert by."""
+    failed, first = len(summary.failures), next((f": {failure.message}" for failure in summary.failures), "")
+    message = f"run {summary.run}: {summary.videos} videos, {summary.changed} published, {failed} failed{first}"
+    return Completed(name="VideosFailed" if failed else "Completed", message=message, data=summary)
 
 
 def _environment() -> dict[str, Any]:
