@@ -377,9 +377,9 @@ def _after(context: Context, group: Group, results: Mapping[str, Any]) -> Group:
 
 
 def ended(summary: Summary) -> Any:
-    """The state in which a flow ends: its caller gets the summary, Prefect a sentence and, where videos failed, a name to alert by."""
-    failed, first = len(summary.failures), next((f": {failure.message}" for failure in summary.failures), "")
-    message = f"run {summary.run}: {summary.videos} videos, {summary.changed} published, {failed} failed{first}"
+    """The state a flow ends in. Its caller gets the summary; Prefect a sentence and, where videos failed, a name to alert by."""
+    failed, why = len(summary.failures), "".join(f": {failure.message}" for failure in summary.failures[:1])
+    message = f"run {summary.run}: {summary.videos} videos, {summary.changed} published, {failed} failed{why}"
     return Completed(name="VideosFailed" if failed else "Completed", message=message, data=summary)
 
 
