@@ -58,8 +58,7 @@ class Server:
 
     def ask(self, path: str, body: Any = None) -> Any:
         """The server's answer to a POST, or, without a body, to a GET."""
-        url = f"{self.url}/{path}"
-        answer = httpx.get(url, timeout=60) if body is None else httpx.post(url, json=body, timeout=60)
+        answer = httpx.request("GET" if body is None else "POST", f"{self.url}/{path}", json=body, timeout=_SECONDS)
         answer.raise_for_status()
         return answer.json()
 
@@ -72,11 +71,12 @@ class Server:
     def schedule(self, flow: str, seconds: int) -> Iterator[None]:
         """Have runs of a deployment begin every so many seconds, until the context ends."""
         path = f"deployments/{self.ask(f'deployments/name/{flow}/{flow}')['id']}/schedules"
-        made = self.ask(path, [{"schedule": {"interval": seconds, "anchor_date": datetime.now(UTC).isoformat()}, "active": True}])
+        every = {"interval": seconds, "anchor_date": datetime.now(UTC).isoformat()}
+        made = self.ask(path, [{"schedule": every, "active": True, "max_scheduled_runs": 1}])
         try:
             yield
         finally:
-            httpx.delete(f"{self.url}/{path}/{made[0]['id']}", timeout=60).raise_for_status()
+            httpx.delete(f"{self.url}/{path}/{made[0]['id']}", timeout=_SECONDS).raise_for_status()
 
     def start_run(self, flow: str, **parameters: Any) -> str:
         """Ask for a run of a deployment now; its id."""
@@ -110,7 +110,8 @@ def prefect_server(folder: Path) -> Iterator[Server]:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
     ours = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url, "PYTHONPATH": str(ROOT), "PREFECT_LOGGING_LEVEL": "INFO"}
-    server = Server(url, {**os.environ, **ours, "PREFECT_WORKER_QUERY_SECONDS": "2"})
+    patient = {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_SERVER_DATABASE_TIMEOUT": str(_SECONDS)}  # the disk may be busy too
+    server = Server(url, {**os.environ, **ours, **patient})
     log = folder / "server.log"
     with _process(server, log, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui") as process:
         wait_until(lambda: _answers(url) or process.poll() is not None)

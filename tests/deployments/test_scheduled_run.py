@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from storage import runs, tables
 from storage.store import Store
@@ -14,7 +14,6 @@ from tests.deployments.operating import DEPLOYMENTS, Server, listener, prefect_s
 from tests.flows.commands import by_poses
 from tests.s3_server import S3Server
 
-_FILE = ("--prefect-file", "deployments/prefect.yaml")
 _BLOCK = """
 import sys
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
@@ -24,6 +23,7 @@ print(block.save("tests"))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_scheduled_runs_compute_what_is_new_one_at_a_time_and_an_alert_tells_of_failed_videos(
     s3_root: str, s3_server: S3Server, people_clip: Path, tmp_path: Path
 ) -> None:
@@ -31,10 +31,7 @@ def test_scheduled_runs_compute_what_is_new_one_at_a_time_and_an_alert_tells_of_
     store = Store(f"{s3_root}/results")
     with listener() as (address, heard), prefect_server(tmp_path) as server, prefect_worker(server, tmp_path) as log:
         server.prefect("work-pool", "create", "tkm", "--type", "process", "--overwrite")
-        server.prefect("--no-prompt", "deploy", "--all", *_FILE)
-        ours = {"input": f"{s3_root}/videos", "output": store.root, "settings": by_poses()}
-        given = [f"--param={name}={json.dumps(value)}" for name, value in ours.items()]
-        server.prefect("--no-prompt", "deploy", "--name", "annotate", *_FILE, *given)
+        deploy(server, f"{s3_root}/videos", store.root, tmp_path)
         alert(server, address, tmp_path)
 
         first = scheduled_run(server)
@@ -51,7 +48,8 @@ def test_scheduled_runs_compute_what_is_new_one_at_a_time_and_an_alert_tells_of_
         assert sum(what_came_of_it(store)["frames"].values()) == 0
 
         Store(s3_root).write("videos/broken.mp4", b"this is no video")
-        third, again = server.start_run("annotate"), run_again(server, store)
+        third = server.start_run("annotate")
+        again = server.start_run("rerun", stage="track", changes=["similarity=iou"])
         assert server.ended(third)["name"] == "VideosFailed", log.read_text()
         assert "1 failed" in server.state(third)["message"]
         assert server.ended(again)["name"] == "Completed", log.read_text()
@@ -64,6 +62,16 @@ def test_scheduled_runs_compute_what_is_new_one_at_a_time_and_an_alert_tells_of_
     kept = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert any(store.root.encode() in data for data in kept.values()), "what Prefect records of a run was not looked at"
     assert [name for name, data in kept.items() if s3_server.secret_access_key.encode() in data] == []
+
+
+def deploy(server: Server, videos: str, results: str, folder: Path) -> None:
+    """Deploy both, with addresses and settings of ours in the file."""
+    written = yaml.safe_load((DEPLOYMENTS / "prefect.yaml").read_text())
+    for deployment in written["deployments"]:
+        deployment["parameters"] |= {"output": results, "settings": by_poses()}
+    written["deployments"][0]["parameters"]["input"] = videos
+    (folder / "prefect.yaml").write_text(yaml.safe_dump(written))
+    server.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(folder / "prefect.yaml"))
 
 
 def alert(server: Server, address: str, folder: Path) -> None:
@@ -83,11 +91,6 @@ def scheduled_run(server: Server) -> str:
     taken = next(run for run in server.runs("annotate") if run["id"] not in before)
     assert taken["auto_scheduled"]
     return str(taken["id"])
-
-
-def run_again(server: Server, store: Store) -> str:
-    """Run the tracking again under another parameter."""
-    return server.start_run("rerun", output=store.root, stage="track", changes=["similarity=iou"])
 
 
 def started(store: Store) -> list[dict[str, Any]]:
