@@ -19,6 +19,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
@@ -77,7 +78,7 @@ def annotate(
     facts = {"input": input, "settings": recorded, **files}
     wanted = wanted_videos(store, input, detections, images, chosen)
     params, notes = chosen_params(store, wanted, chosen)
-    return run_videos(store, replace(wanted, notes=(*wanted.notes, *notes)), chosen, params, facts, quiet)
+    return ended(run_videos(store, replace(wanted, notes=(*wanted.notes, *notes)), chosen, params, facts, quiet))
 
 
 @flow(name="rerun", task_runner=_RUNNER, validate_parameters=False)
@@ -105,7 +106,7 @@ def rerun(
     anew = () if changes or files else dependents(stage)
     check_again(store, wanted, chosen, anew)
     facts = {"rerun": run, "stage": stage, "set": list(changes), "weights": files, "videos": list(videos)}
-    return run_videos(store, wanted, chosen, stage_params(chosen), facts, quiet, anew)
+    return ended(run_videos(store, wanted, chosen, stage_params(chosen), facts, quiet, anew))
 
 
 def run_videos(
@@ -221,6 +222,13 @@ def _kept(troubles: list[Exception]) -> Iterator[None]:
         raise
     except Exception as error:
         troubles.append(error)
+
+
+def ended(summary: Summary) -> Any:
+    """The state a flow ends in. Its caller gets the summary; Prefect a sentence and, where videos failed, a name to alert by."""
+    failed, why = len(summary.failures), "".join(f": {failure.message}" for failure in summary.failures[:1])
+    message = f"run {summary.run}: {summary.videos} videos, {summary.changed} published, {failed} failed{why}"
+    return Completed(name="VideosFailed" if failed else "Completed", message=message, data=summary)
 
 
 def _environment() -> dict[str, Any]:
