@@ -31,7 +31,11 @@ _REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Inva
 _EXPIRED = {"ExpiredToken", "TokenRefreshRequired", "RequestExpired"}
 _ELSEWHERE = {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 
+_SECRET = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ACCESS_KEY_ID")
+_SHORTEST_SECRET = 6  # what is shorter stands in too many words to be taken out of a text
+
 _applied: dict[str, str | None] = {}
+_used: set[str] = set()  # secrets of profiles and roles, which no variable holds
 
 
 class S3Error(RuntimeError):
@@ -59,6 +63,7 @@ def delta_options() -> dict[str, str]:
         if credentials is None:
             raise exceptions.NoCredentialsError
         keys = credentials.get_frozen_credentials()
+        _used.update(filter(None, (keys.access_key, keys.secret_key, keys.token)))
     except Exception as error:
         raise S3Error(explain(error)) from None
     return {
@@ -72,6 +77,12 @@ def delta_options() -> dict[str, str]:
         "AWS_SKIP_SIGNATURE": "false",
         "conditional_put": "etag",  # racing commits are safe
     }
+
+
+def secrets() -> list[str]:
+    """Keys and tokens that this process knows, the longest first: what must stand in no text that it leaves behind."""
+    known = {os.environ.get(name, "") for name in _SECRET} | _used
+    return sorted((secret for secret in known if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
 def reach(url: str) -> None:
