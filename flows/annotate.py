@@ -34,6 +34,7 @@ from flows.progress import Progress
 from flows.settings import Engine, load_settings, refuse_secrets, stage_params, step_limits, use_s3
 from flows.weights import check_again, chosen_params, kept_weights
 from storage import runs, tables
+from storage.addresses import hidden
 from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure
 from storage.sources import Source
@@ -174,7 +175,7 @@ def run_videos(
                 finished = _finish(context, make_groups(wanted.sources), last)
             except Exception as error:
                 with suppress(Exception):  # what stopped the run may be that nothing can be written
-                    runs.end_run(store, run, {"stopped": str(error), "seconds": round(time.perf_counter() - began, 1)})
+                    runs.end_run(store, run, {"stopped": hidden(str(error)), "seconds": round(time.perf_counter() - began, 1)})
                 raise
     summary = Summary(
         run=run,

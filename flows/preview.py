@@ -12,7 +12,7 @@ from rich.table import Table
 
 from flows.detections import wanted_videos
 from flows.groups import make_groups, read_digests, with_missing
-from flows.settings import Limits
+from flows.settings import StepLimits
 from flows.weights import chosen_params
 from flows.work import Digest, digest_video
 from storage.runs import Failure
@@ -36,6 +36,7 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
     store.reach()
     wanted, unreadable = wanted_videos(store, input_, detections, images, chosen, write=False), []
     params, notes = chosen_params(store, wanted, chosen, write=False)
+    limits = StepLimits(retries=0, max_video_gb=chosen.engine.max_video_gb)
     counts: Counter[str] = Counter()
     for group in make_groups(wanted.sources):
         known = read_digests(store, group)
@@ -44,7 +45,7 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
             if source.kind == "poses":
                 digest: Digest | Failure = Digest(source.uri, "", wanted.poses_sha256(source))
             else:
-                digest = digest_video(source, known.get(source.uri), None, chosen.engine.verify, Limits(retries=0))
+                digest = digest_video(source, known.get(source.uri), None, chosen.engine.verify, limits)
             if isinstance(digest, Failure):
                 unreadable.append(digest.message)
             else:
