@@ -32,6 +32,7 @@ from flows.errors import ClusterLostError, TooManyFailuresError, unless
 from flows.groups import Group, make_groups, read_digests, with_missing, write_digests
 from flows.progress import Progress
 from flows.settings import Engine, load_settings, refuse_secrets, stage_params, step_limits, use_s3
+from flows.terminal import one_line
 from flows.weights import check_again, chosen_params, kept_weights
 from storage import runs, tables
 from storage.addresses import hidden
@@ -160,7 +161,7 @@ def run_videos(
     began = time.perf_counter()
     engine: Engine = chosen.engine
     for note in () if quiet else wanted.notes:
-        Console(stderr=True).print(note, style="yellow", highlight=False, markup=False)
+        Console(stderr=True).print(one_line(note), style="yellow", highlight=False)
     with connect(engine.dask, engine.workers) as client:
         store.check()
         run = runs.new_run(store)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from flows.detections import wanted_videos
 from flows.groups import make_groups, read_digests, with_missing
 from flows.settings import StepLimits
+from flows.terminal import one_line
 from flows.weights import chosen_params
 from flows.work import Digest, digest_video
 from storage.runs import Failure
@@ -62,5 +62,5 @@ def page(found: Preview) -> Iterator[Table | str]:
     for stage, count in found.missing.items():
         table.add_row(stage, str(found.videos - len(found.unreadable) - count), str(count))
     yield table
-    yield from (f"[red]would fail[/]: {escape(line)}" for line in found.unreadable)
-    yield from (f"[yellow]{escape(line)}[/]" for line in found.notes)
+    yield from (f"[red]would fail[/]: {one_line(one)}" for one in found.unreadable)
+    yield from (f"[yellow]{one_line(one)}[/]" for one in found.notes)

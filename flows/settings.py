@@ -50,7 +50,7 @@ class Engine(BaseModel):
     retries: int = Field(2, ge=0, le=100, description="further attempts after a transient error, such as a network outage")
     max_failures: int | None = Field(None, ge=0, description="stop after more failed videos than this (default: never)")
     max_video_gb: float = Field(
-        MAX_VIDEO_BYTES / 1e9, gt=0, allow_inf_nan=False, description="GB (of 10^9 bytes) that a video may have; a larger one is a failure"
+        MAX_VIDEO_BYTES / 1e9, gt=0, allow_inf_nan=False, description="GB, 10^9 bytes, that a video may have; a larger one fails"
     )
     verify: bool = Field(False, description="read every video again, even where size and change time are those of last time")
     retry_failed: bool = Field(False, description="try videos again that failed for good, such as broken files")

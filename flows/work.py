@@ -49,7 +49,9 @@ class Digest:
     content_sha256: str
 
 
-def digest_video(source: Source, known: Digest | None, recorded: str | None, verify: bool, limits: StepLimits) -> Digest | Failure:
+def digest_video(
+    source: Source, known: Digest | None, recorded: str | None, verify: bool, limits: StepLimits
+) -> Digest | Failure:
     """Digest of a video's content; a known one stands while size and change time are the same, unless `verify`.
 
     A video that is not there has the content that an earlier run `recorded`, if one did: its artifacts may be all that is

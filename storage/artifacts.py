@@ -163,8 +163,9 @@ class Artifact:
         return chunk
 
     def _check_own(self, chunks: Iterable[Chunk], name: str) -> None:
-        """Raise StoreError where what was read from a file of the store, which others may have written, is no chunk of this artifact:
-        nothing else may be read, or removed, in its name.
+        """Raise StoreError where what a file of the store tells, which others may have written, is no chunk of this artifact.
+
+        Nothing else may be read, or removed, in its name.
         """
         own = f"artifacts/{self.stage}/{self.key}/"
         for chunk in chunks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,13 +41,22 @@ def read_whole(fs: AbstractFileSystem, path: str, name: str, max_bytes: int, rem
     Raises: OSError where it cannot be read.
     """
     if isinstance(fs, S3FileSystem):  # one request: folders of frames are many files
-        data = bytes(fs.cat_file(path, start=0, end=max_bytes + 1))
+        data = _beginning(fs, path, max_bytes + 1)
         size = len(data)
     else:
         size = told_bytes(fs.info(path), name)
     if size > max_bytes:
         raise LimitError(f"{name} has {size / 1e9:.1f} GB, and the limit is {max_bytes / 1e9:g} GB: {remedy}")
     return data if isinstance(fs, S3FileSystem) else b"".join(blocks(fs, path, size))
+
+
+def _beginning(fs: S3FileSystem, path: str, size: int) -> bytes:
+    try:
+        return bytes(fs.cat_file(path, start=0, end=size))
+    except OSError as error:  # in an empty file nothing lies between 0 and anything
+        if error.errno != errno.EINVAL or fs.size(path):
+            raise
+        return b""
 
 
 def blocks(fs: AbstractFileSystem, path: str, size: int) -> Iterator[bytes]:

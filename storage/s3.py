@@ -190,6 +190,9 @@ def _environment() -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=8)
 def _filesystem(environment: tuple[tuple[str, str], ...], pid: int, *, is_patient: bool) -> S3FileSystem:  # noqa: ARG001 - the key
+    for name, value in environment:
+        if name.startswith("AWS_ENDPOINT_URL"):
+            _refuse_user(value)
     fs = S3FileSystem(
         # What fsspec's own configuration may say of these is not known to delta-rs: the two must not differ.
         anon=False,
@@ -215,7 +218,14 @@ def _session(environment: tuple[tuple[str, str], ...], pid: int) -> tuple[botoco
     client = session.create_client("s3")
     endpoint_url, region = client.meta.endpoint_url, client.meta.region_name
     client.close()
+    _refuse_user(endpoint_url)
     return session, endpoint_url, "us-east-1" if region in (None, "aws-global") else region
+
+
+def _refuse_user(endpoint_url: str) -> None:
+    """Raise ValueError for an endpoint with a user: clients would put the password into addresses, and these into errors."""
+    if "@" in endpoint_url:
+        raise ValueError(f"Invalid endpoint: {_without_user(endpoint_url)}")
 
 
 def _code(error: BaseException) -> str:

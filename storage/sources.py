@@ -17,6 +17,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from fsspec import AbstractFileSystem
+from fsspec.implementations.http import HTTPFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from storage import s3
@@ -94,7 +95,7 @@ def find_sources(input: str) -> list[Source]:
     if not input.strip():
         raise InputError("the input is empty; give a video, a folder, a glob, or a .txt, .csv or .parquet list of URIs.")
     fs, path = open_listing(input)
-    if fs.isdir(path):
+    if is_folder(fs, path):
         found = _below(fs, path)
         if not found:
             raise InputError(
@@ -121,7 +122,7 @@ def find_files(address: str, suffixes: Collection[str], what: str) -> list[str]:
     if not address.strip():
         raise InputError(f"the address of {what} is empty; give a {wanted} file, a folder of them, or a glob")
     fs, path = open_listing(address)
-    if fs.isdir(path):
+    if is_folder(fs, path):
         found = [name for name in _below_folder(fs, path) if _suffix(name) in suffixes and not _is_hidden(name[len(path) :])]
         if not found:
             raise InputError(f"{address}: this folder holds no {wanted} file")
@@ -194,6 +195,11 @@ def open_listing(url: str) -> tuple[AbstractFileSystem, str]:
     return fs, path
 
 
+def is_folder(fs: AbstractFileSystem, path: str) -> bool:
+    """Whether a path is a folder's. On a web server it ends with a slash: to see what any other holds is to read it whole."""
+    return (not isinstance(fs, HTTPFileSystem) or path.endswith("/")) and bool(fs.isdir(path))
+
+
 def canonical_uri(fs: AbstractFileSystem, path: str) -> str:
     """One spelling of an address: an absolute local path without a scheme, or scheme://..."""
     return normpath(path) if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
@@ -247,7 +253,7 @@ def _checked(uri: str) -> str:
 
 def _named(fs: AbstractFileSystem, path: str) -> list[Source]:
     """What a glob or a list names: a folder stands for the videos in it, anything else for itself."""
-    if not fs.isdir(path):
+    if not is_folder(fs, path):
         return [Source(canonical_uri(fs, path))]
     return _below(fs, path) or [Source(canonical_uri(fs, path), "frames")]
 

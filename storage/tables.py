@@ -62,7 +62,7 @@ def storage_options(store: Store) -> dict[str, str] | None:
 
 @contextmanager
 def _without_secrets() -> Iterator[None]:
-    """What delta-rs raises, without the credentials in it: it repeats what a server answers, and that repeats what it was sent."""
+    """What delta-rs raises, without the credentials in it: it repeats a server's answer, and that repeats what it was sent."""
     try:
         yield
     except (DeltaError, OSError) as error:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from storage.reading import MAX_WEIGHTS_BYTES, LimitError, read_whole
-from storage.sources import InputError, open_listing
+from storage.sources import InputError, is_folder, open_listing
 from storage.store import Store, StoreError
 from tkm import weights
 
@@ -63,7 +63,7 @@ def is_whole_weights(store: Store, name: str) -> bool:
 def _read(address: str, option: str) -> bytes:
     try:
         fs, path = open_listing(address)
-        if fs.isdir(path):
+        if is_folder(fs, path):
             raise InputError(f"{address} is a folder; name the file itself")
         return read_whole(fs, path, address, MAX_WEIGHTS_BYTES, "give the parameters alone, without the optimiser's state")
     except (InputError, LimitError) as error:
