@@ -46,7 +46,8 @@ def is_id(text: str) -> bool:
 
 
 def table_uri(store: Store, name: str) -> str:
-    """Address of a published table, for `DeltaTable` and any other reader."""
+    """Address of a published table, for `DeltaTable` and any other reader. StoreError where it leads out of the store."""
+    store.path(f"tables/{name}")
     return f"{store.root}/tables/{name}"
 
 
