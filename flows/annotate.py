@@ -31,8 +31,10 @@ from flows.groups import Group, make_groups
 from flows.progress import Progress
 from flows.settings import Engine, load_settings, refuse_secrets, stage_params, use_s3
 from flows.steps import GROUP_STEPS, Context
+from flows.terminal import one_line
 from flows.weights import check_again, chosen_params, kept_weights
 from storage import runs, tables
+from storage.addresses import hidden
 from storage.runs import Failure
 from storage.store import Store
 from tasks.pipeline import STEPS
@@ -127,7 +129,7 @@ def run_videos(
     began = time.perf_counter()
     engine: Engine = chosen.engine
     for note in () if quiet else wanted.notes:
-        Console(stderr=True).print(note, style="yellow", highlight=False, markup=False)
+        Console(stderr=True).print(one_line(note), style="yellow", highlight=False)
     with connect(engine.dask, engine.workers) as client:
         store.check()
         run = runs.new_run(store)
@@ -142,7 +144,7 @@ def run_videos(
                 finished = _finish(context, make_groups(wanted.sources), last)
             except Exception as error:
                 with suppress(Exception):  # what stopped the run may be that nothing can be written
-                    runs.end_run(store, run, {"stopped": str(error), "seconds": round(time.perf_counter() - began, 1)})
+                    runs.end_run(store, run, {"stopped": hidden(str(error)), "seconds": round(time.perf_counter() - began, 1)})
                 raise
     summary = Summary(
         run=run,

@@ -66,9 +66,11 @@ from flows.errors import ClusterError, ClusterLostError, EvaluationError, Server
 from flows.options import with_cluster, with_manner, with_settings
 from flows.settings import SettingsError, load_settings, manner, use_s3
 from flows.starting import check_start, with_server
+from flows.terminal import one_line, plain, shown
 from flows.train_cli import train
 from flows.train_heads_cli import body, temporal
 from storage.artifacts import DamagedArtifactError
+from storage.reading import LimitError
 from storage.runs import split_address
 from storage.sources import InputError
 from storage.store import Store, StoreError
@@ -105,27 +107,27 @@ def main() -> None:
 def _main() -> None:
     try:
         app()
-    except (SettingsError, InputError, StoreError, ClusterError, WeightsError) as error:
+    except (SettingsError, InputError, LimitError, StoreError, ClusterError, WeightsError) as error:
         sys.exit(_say(error, USAGE))
     except (
         TooManyFailuresError, EvaluationError, TrainingError, ServerError, ClusterLostError, DamagedArtifactError, OSError
     ) as error:  # fmt: skip
         sys.exit(_say(error, SOME_FAILED))  # OSError: a full disk, a network that is down, rights
     except Exception as error:
+        from aiohttp import ClientError
         from botocore.exceptions import BotoCoreError
         from deltalake.exceptions import DeltaError
 
-        if not isinstance(error, BotoCoreError | DeltaError):
+        if not isinstance(error, BotoCoreError | ClientError | DeltaError):
             raise  # a bug of ours: all of it helps
-        sys.exit(_say(error, SOME_FAILED, "the store could not be read or written; what is finished is kept, so run again: "))
+        sys.exit(_say(error, SOME_FAILED, "the store, or what is read, failed; what is finished is kept, so run again: "))
 
 
 def _say(error: Exception, status: int, before: str = "") -> int:
     message = before + str(error)
     if isinstance(error, OSError) and error.strerror:
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    # delta-rs paints its errors, and puts each cause on a line of its own.
-    message = re.sub(r"\n *↳ *", ": ", re.sub(r"\x1b\[[0-9;]*m", "", message))
+    message = re.sub(r"\n *↳ *", ": ", plain(message))  # delta-rs puts each cause on a line of its own
     Console(stderr=True).print(f"[bold red]tkm:[/] {escape(message)}", highlight=False, soft_wrap=True)
     return status
 
@@ -199,10 +201,11 @@ def _summarise(summary: Any) -> None:
     )
     for failure in summary.failures:
         again = "; tried again with --retry-failed" if failure.is_permanent else "; run again to retry"
-        console.print(f"  [red]failed[/] at {failure.stage}: {escape(failure.message)}{again}", highlight=False)
+        console.print(f"  [red]failed[/] at {failure.stage}: {one_line(failure.message)}{again}", highlight=False)
+    root = shown(summary.root)
     console.print(
-        f"tables: {summary.root}/tables   run: {summary.run}\n"
-        f"next:   tkm show {summary.root}   tkm render {summary.root}   tkm status {summary.root}",
+        f"tables: {root}/tables   run: {summary.run}\n"
+        f"next:   tkm show {root}   tkm render {root}   tkm status {root}",
         highlight=False,
         soft_wrap=True,
     )
@@ -262,7 +265,7 @@ def evaluate(
     from pydantic import ValidationError
 
     from flows.settings import sentence
-    from flows.sides import is_files
+    from flows.sides import check_address, is_files
     from storage.documents import find_documents
     from tasks.score import ScoreParams
 
@@ -273,6 +276,8 @@ def evaluate(
     except ValidationError as error:
         raise SettingsError(sentence(error, "score")) from None
     find_documents(truth, (".json",))
+    for address in (uri, *([against] if against else [])):
+        check_address(address)
     if output is not None and not is_files(uri):
         raise SettingsError(f"--output: the scores of {uri} are kept beside its results; leave it out")
     if output is None and is_files(uri) and chosen.engine.dask is not None:
@@ -351,7 +356,7 @@ def synthesize(
 
     done = with_server(call, chosen, quiet=quiet, networks=False) if missing else None
     if not quiet:
-        console.print(clips.summary(store, series, form, done), highlight=False, soft_wrap=True, markup=False)
+        console.print(shown(clips.summary(store, series, form, done)), highlight=False, soft_wrap=True)
     if done and done.failures:
         raise typer.Exit(SOME_FAILED)
 
@@ -365,25 +370,27 @@ def verify(uri: Address) -> None:
     root, _ = split_address(uri)
     store = _open(root)
     runs.find_run(store, None)
-    stages = verify_artifacts(store, lambda stage: Console(stderr=True).print(f"reading {stage} ...", style="dim"))
+    stages = verify_artifacts(store, lambda stage: Console(stderr=True).print(f"reading {shown(stage)} ...", style="dim"))
     given, weights = verify_given(store), verify_weights(store)
     published = verify_tables(store)
-    table = Table("stage", "artifacts", "chunks", "MB", "damaged chunks", title=store.root)
+    table = Table("stage", "artifacts", "chunks", "MB", "damaged chunks", title=shown(store.root))
     for stage in stages:
-        table.add_row(stage.stage, str(stage.artifacts), str(stage.chunks), f"{stage.bytes / 1e6:.2f}", str(len(stage.damage)))
+        counts = (stage.artifacts, stage.chunks, f"{stage.bytes / 1e6:.2f}", len(stage.damage))
+        table.add_row(shown(stage.stage), *map(str, counts))
     console.print(table)
     without = f", {published.unknown} without artifacts to compare" if published.unknown else ""
     console.print(f"published tables: {published.videos} videos compared{without}", highlight=False)
-    damage = [line for stage in stages for line in stage.damage]
-    for line in damage:
-        console.print(f"[red]damaged[/] {escape(line)}: withdrawn; the next run computes it again", highlight=False)
+    damage = [one for stage in stages for one in stage.damage]
+    for one in damage:
+        console.print(f"[red]damaged[/] {one_line(one)}: withdrawn; the next run computes it again", highlight=False)
     for name in given:
-        console.print(f"[red]damaged[/] {name}: removed; give it again with `tkm annotate --detections`", highlight=False)
+        again = "give it again with `tkm annotate --detections`"
+        console.print(f"[red]damaged[/] {one_line(name)}: removed; {again}", highlight=False)
     for name in weights:
         again = "run again with the option that gave it, such as --pose-weights, and its file"
-        console.print(f"[red]damaged[/] {name}: removed; {again}", highlight=False)
-    for line in published.damage:
-        console.print(f"[red]damaged[/] tables: {escape(line)}: written anew from the artifacts", highlight=False)
+        console.print(f"[red]damaged[/] {one_line(name)}: removed; {again}", highlight=False)
+    for one in published.damage:
+        console.print(f"[red]damaged[/] tables: {one_line(one)}: written anew from the artifacts", highlight=False)
     if damage or given or weights or published.damage:
         raise typer.Exit(SOME_FAILED)
 
@@ -405,7 +412,7 @@ def status(uri: Address, as_json: AsJson = False) -> None:
         table.add_row(stage.stage, *counts, f"{stage.seconds:.1f}", f"{stage.bytes / 1e6:.2f}")
     console.print(table)
     for failure in found.failures:
-        console.print(f"[red]failed[/] at {failure.stage}: {escape(failure.message)}", highlight=False)
+        console.print(f"[red]failed[/] at {shown(failure.stage)}: {one_line(failure.message)}", highlight=False)
 
 
 @app.command()
@@ -430,7 +437,7 @@ def render(uri: Address, output: Folder = None, video: Video = None, trail: Trai
     if output is None and not store.is_local:
         raise SettingsError("--output: give a local folder for the overlay videos, since the results are not on this machine")
     for path in draw(store, run, output or Path(store.root) / "renders", video=video, trail_frames=trail):
-        console.print(str(path), highlight=False, soft_wrap=True)
+        console.print(shown(str(path)), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -452,7 +459,7 @@ def export(uri: Address, format_: Format, output: Target, videos: Videos = None)
 
     root, run = split_address(uri)
     for path in write(_open(root), run, format_, output, videos or []):
-        console.print(path, highlight=False, soft_wrap=True, markup=False)
+        console.print(shown(path), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -465,7 +472,7 @@ def doctor(output: Reach = None) -> None:
     table = Table("check", "", "found", "what to do")
     for check in found:
         mark, advice = ("[green]ok[/]", "") if check.ok else ("[red]no[/]", check.advice)
-        table.add_row(check.name, mark, escape(check.detail), escape(advice))
+        table.add_row(check.name, mark, shown(check.detail), escape(advice))
     console.print(table)
     if not all(check.ok for check in found):
         raise typer.Exit(SOME_FAILED)

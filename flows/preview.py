@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from flows.again import Wanted
 from flows.detections import wanted_videos
 from flows.groups import Group, make_groups, read_digests, with_missing
 from flows.known import Known
-from flows.settings import Limits
+from flows.settings import Engine, StepLimits
+from flows.terminal import one_line
 from flows.weights import chosen_params
 from flows.work import Digest, digest_video
 from storage.fingerprints import fingerprints
@@ -47,7 +47,7 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
     store_known = Known(store)
     for group in make_groups(wanted.sources):
         plans = []
-        for source, digest in zip(group.sources, _digests(store, group, wanted, verify=chosen.engine.verify), strict=True):
+        for source, digest in zip(group.sources, _digests(store, group, wanted, chosen.engine), strict=True):
             if isinstance(digest, Failure):
                 unreadable.append(digest.message)
             else:
@@ -58,10 +58,10 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
     return Preview(len(wanted.sources), {stage: counts[stage] for stage in order}, tuple(unreadable), (*wanted.notes, *notes))
 
 
-def _digests(store: Store, group: Group, wanted: Wanted, *, verify: bool) -> list[Digest | Failure]:
+def _digests(store: Store, group: Group, wanted: Wanted, engine: Engine) -> list[Digest | Failure]:
     """Digests of a group's videos, several of which are read at a time where they are not known."""
-    known = read_digests(store, group)
-    looked_at = {} if verify or not known else fingerprints(group.sources)
+    known, limits = read_digests(store, group), StepLimits(retries=0, max_video_gb=engine.max_video_gb)
+    looked_at = {} if engine.verify or not known else fingerprints(group.sources)
 
     def digest(source: Source) -> Digest | Failure:
         if source.kind == "poses":
@@ -69,7 +69,7 @@ def _digests(store: Store, group: Group, wanted: Wanted, *, verify: bool) -> lis
         one = known.get(source.uri)
         if one and looked_at.get(source.uri) == one.fingerprint:
             return one
-        return digest_video(source, one, None, verify, Limits(retries=0))
+        return digest_video(source, one, None, engine.verify, limits)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(digest, group.sources))
@@ -81,5 +81,5 @@ def page(found: Preview) -> Iterator[Table | str]:
     for stage, count in found.missing.items():
         table.add_row(stage, str(found.videos - len(found.unreadable) - count), str(count))
     yield table
-    yield from (f"[red]would fail[/]: {escape(line)}" for line in found.unreadable)
-    yield from (f"[yellow]{escape(line)}[/]" for line in found.notes)
+    yield from (f"[red]would fail[/]: {one_line(one)}" for one in found.unreadable)
+    yield from (f"[yellow]{one_line(one)}[/]" for one in found.notes)

@@ -22,6 +22,7 @@ from storage.codecs import column, keypoints_from_columns, skeleton_of_table
 from storage.schemas import POSE_KEYPOINTS
 from storage.sources import Source
 from storage.store import Store, StoreError
+from storage.tables import is_id
 from storage.video import VideoError, decode, probe
 from storage.video_writer import mp4_writer
 from tasks.merge import read_results
@@ -60,6 +61,8 @@ def render(
     """
     written, unread = [], []
     for row in _chosen(store, run, video):
+        if not is_id(row["video"]):  # of a store that others have written: it becomes the name of a file here
+            raise StoreError(f"{store.root} holds a video with the id {row['video'][:100]!r}, which is none of this package's")
         path = output / f"{row['video']}.mp4"
         results = _Results(store, run, row)
         try:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from rich.markup import escape
 from rich.table import Table
 
 from flows.sides import Side
+from flows.terminal import shown
 from storage import tables
 from storage.artifacts import Artifact
 from storage.schemas import EVALUATED, SCORES, SCORES_BY_VIDEO, TRUTH_FRAMES, TRUTH_POSES
@@ -209,7 +209,7 @@ def _published(store: Store, stage: str, key: str, one: Truth, results: Results)
 def page(evaluation: Evaluation) -> Iterator[str | Table]:
     """The evaluation for a terminal: what was evaluated and how, then scores in the papers' order of columns."""
     threshold = "none" if evaluation.keypoint_threshold is None else f"{evaluation.keypoint_threshold:g}"
-    yield escape(
+    yield shown(
         f"{evaluation.address} against {evaluation.truth}: {evaluation.videos} videos, {evaluation.frames} frames\n"
         f"detector: {evaluation.detector}\n"
         f"protocol: {evaluation.protocol}   keypoint threshold: {threshold}   run: {evaluation.run}"
@@ -230,13 +230,13 @@ def page(evaluation: Evaluation) -> Iterator[str | Table]:
         totals = (by_joint["Total"] for name, by_joint in evaluation.values.items() if name.startswith("oks_"))
         table.add_row(*("-" if value is None else f"{value:.1f}" for value in totals))
         yield table
-    yield from (escape(note) for note in evaluation.notes)
+    yield from (shown(note) for note in evaluation.notes)
     if evaluation.against:
         yield from _comparison(evaluation.against)
 
 
 def _comparison(against: Against) -> Iterator[str | Table]:
-    yield escape(f"\nless {against.address} (detector: {against.detector}), Total*, paired bootstrap over videos")
+    yield shown(f"\nless {against.address} (detector: {against.detector}), Total*, paired bootstrap over videos")
     table = Table("", "difference", "95% interval")
     for label, name in (("mAP", "average_precision"), ("MOTA", "mota"), ("HOTA", "hota"), ("IDF1", "idf1")):
         one = getattr(against.differences, name)

@@ -26,6 +26,8 @@ from pydantic_settings import (
 )
 
 from storage import s3
+from storage.addresses import hidden
+from storage.reading import MAX_VIDEO_BYTES
 from tasks.heads import ROLES, Role
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.stage import Params, Stage
@@ -41,12 +43,15 @@ class Engine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dask: str | None = Field(
-        None, pattern=r"^\w+://", description="address of a Dask scheduler, tcp://host:port (default: a local cluster)"
+        None, pattern=r"^\w+://[^@]+$", description="address of a Dask scheduler, tcp://host:port (default: a local cluster)"
     )
     workers: int = Field(1, ge=1, le=256, description="worker processes of the local cluster; synthesize has one a core")
     chunk_frames: int = Field(128, ge=1, description="sampled frames that are committed together")
     retries: int = Field(2, ge=0, le=100, description="further attempts after a transient error, such as a network outage")
     max_failures: int | None = Field(None, ge=0, description="stop after more failed videos than this (default: never)")
+    max_video_gb: float = Field(
+        MAX_VIDEO_BYTES / 1e9, gt=0, allow_inf_nan=False, description="GB, 10^9 bytes, that a video may have; a larger one fails"
+    )
     verify: bool = Field(False, description="read every video again, even where size and change time are those of last time")
     retry_failed: bool = Field(False, description="try videos again that failed for good, such as broken files")
 
@@ -83,6 +88,12 @@ class Limits(BaseModel):
     )
 
 
+class StepLimits(Limits):
+    """The limits of a step, of all its stages together, with those of the videos that it reads."""
+
+    max_video_gb: float = MAX_VIDEO_BYTES / 1e9
+
+
 class S3(BaseModel):
     """Where S3 is and who we are to it, over what AWS_* variables and ~/.aws say. None of this is recorded."""
 
@@ -111,6 +122,7 @@ class S3(BaseModel):
         return self
 
 
+_FILE_CHARACTERS = 1_000_000  # far more than there are settings: a device without end is none
 S3_SECRETS = ("access_key_id", "secret_access_key", "session_token")
 
 
@@ -176,12 +188,16 @@ def manner(settings: Any, *, weights: bool = False) -> dict[str, dict[str, Any]]
     return {**files, "engine": settings.engine.model_dump(), **stages}
 
 
-def step_limits(settings: Any, step: str) -> Limits:
+def step_limits(settings: Any, step: str) -> StepLimits:
     """Limits of an attempt at a step: the most generous of those that its stages set, `--retries` where none does."""
     sections = [getattr(settings, stage.name) for stage in STEPS[step]]
     retries = [section.retries for section in sections if section.retries is not None]
     seconds = [section.timeout_s for section in sections if section.timeout_s is not None]
-    return Limits(retries=max(retries, default=settings.engine.retries), timeout_s=max(seconds, default=None))
+    return StepLimits(
+        retries=max(retries, default=settings.engine.retries),
+        timeout_s=max(seconds, default=None),
+        max_video_gb=settings.engine.max_video_gb,
+    )
 
 
 def load_settings(options: Mapping[str, Mapping[str, Any]], file: Path | None = None) -> Any:
@@ -189,7 +205,11 @@ def load_settings(options: Mapping[str, Mapping[str, Any]], file: Path | None = 
     from_file: dict[str, Any] = {}
     if file is not None:
         try:
-            from_file = tomllib.loads(file.read_text())
+            with file.open() as content:
+                text = content.read(_FILE_CHARACTERS + 1)
+            if len(text) > _FILE_CHARACTERS:
+                raise SettingsError(f"the settings file {file} has more than {_FILE_CHARACTERS:,} characters: it is none")
+            from_file = tomllib.loads(text)
         except OSError as error:
             raise SettingsError(f"cannot read the settings file {file}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -251,7 +271,7 @@ def _line(problem: Any, place: tuple[str, ...]) -> str:
     if problem["type"] in ("model_type", "model_attributes_type"):
         return f"{name}: must be a section of settings by name, such as [{name}] in a TOML file"
     is_shown = place[0] != "s3" and not isinstance(problem["input"], dict)  # there it may be a secret
-    given = f" (given: {problem['input']!r})" if is_shown else ""
+    given = hidden(f" (given: {problem['input']!r})") if is_shown else ""
     if problem["type"] == "string_pattern_mismatch" and section:
         return f"{name}: not of the form that is wanted: {section[0].model_fields[place[1]].description}{given}"
     return f"{name}: {problem['msg'].removeprefix('Value error, ').replace('Input should', 'must')}{given}"

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from flows.terminal import one_line
 from storage.store import Store, StoreError
 from tasks.merge import read_results
 
@@ -40,7 +41,7 @@ def results_overview(store: Store, run: str | None, rows: int = ROWS) -> Table:
     for row in videos.head(rows).to_dict("records"):
         size = f"{row['width_px']} x {row['height_px']}" if row["width_px"] else "not known"
         seconds = f"{row['duration_ns'] / 1e9:.1f}"
-        table.add_row(row["video"], size, seconds, *(str(row[name]) for name in ("frames", "tracks", "poses")))
+        table.add_row(one_line(row["video"]), size, seconds, *(str(row[name]) for name in ("frames", "tracks", "poses")))
     return table
 
 
@@ -68,7 +69,7 @@ def people(store: Store, run: str | None, rows: int = ROWS) -> Table:
     last = None
     for row in tracks.to_dict("records"):
         table.add_row(
-            row["video"] if row["video"] != last else "",
+            one_line(row["video"]) if row["video"] != last else "",
             str(row["track_id"]),
             f"{row['first_pts_ns'] / 1e9:.2f}",
             f"{row['last_pts_ns'] / 1e9:.2f}",
@@ -89,7 +90,7 @@ def first_poses(store: Store, run: str | None, rows: int = 5) -> Table:
     joints = [f"{keypoint}_{axis}" for keypoint in KEYPOINTS for axis in ("x", "y", "score")]
     poses = read_results(store, run, "poses", videos=first, columns=[*columns, *joints])
     poses = poses.sort_by([("frame", "ascending"), ("track_id", "ascending")])
-    title = f"poses of {first[0]}" if first else "poses: nobody was found"
+    title = f"poses of {one_line(first[0])}" if first else "poses: nobody was found"
     table = Table(title=title, caption=_more(int(videos["poses"].sum()) - min(rows, poses.num_rows), "rows"))
     own = ("frame", "time s", "track_id", "box px (x1 y1 x2 y2)", "box_score")
     for name in (*own, *(f"{keypoint} px (score)" for keypoint in KEYPOINTS)):

@@ -11,6 +11,7 @@ from typing import Any
 
 from storage import runs, tables
 from storage.artifacts import Artifact
+from storage.documents import find_documents
 from storage.sources import InputError, some
 from storage.store import Store
 from tasks import detect, estimate, given, index, publish
@@ -71,6 +72,14 @@ def is_files(address: str) -> bool:
         return True
     root, run = runs.split_address(address)
     return run is None and not Store(root).folders("runs")
+
+
+def check_address(address: str) -> None:
+    """Raise InputError or StoreError where an address of results cannot be taken: before it is passed to a flow, and recorded."""
+    if is_files(address):
+        find_documents(address)
+    else:
+        Store(runs.split_address(address)[0])
 
 
 def _published(store: Store) -> list[tuple[str, Finished]]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from flows.arguments import DryRun, Output, Quiet
 from flows.options import with_params
 from flows.settings import SettingsError, load_settings, use_s3
+from flows.terminal import plain
 from storage.store import Store
 from tasks.detector_trainee import DetectorTrainParams
 from tasks.fit import Processes
@@ -152,7 +153,7 @@ def carry_out(
     if dry_run:
         from flows.train import state
 
-        print(state(store, order(None)))
+        print(plain(state(store, order(None))))
         return None
     if processes.world > 1:
         return call(lambda flow: flow.fn)  # see flows.train
@@ -192,4 +193,4 @@ def _sentence(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
     if not problem["loc"]:
         return message.replace("input_px", "--input-px").replace("caffe_style", "--caffe-style")
-    return f"--{str(problem['loc'][0]).replace('_', '-')}: {message} (given: {problem['input']!r})"
+    return f"--{str(problem['loc'][0]).replace('_', '-')}: {message} (given: {plain(repr(problem['input']))})"

@@ -13,6 +13,7 @@ from flows.arguments import DryRun, Output, Quiet, SettingsFile, Videos
 from flows.options import with_params
 from flows.settings import SettingsError, load_settings, use_s3
 from flows.settings import manner as engine_of
+from flows.terminal import plain
 from flows.train_cli import CheckpointSteps, Device, checked
 from storage.store import Store
 from tasks.estimate import EMBEDDED
@@ -163,7 +164,7 @@ def _carry_out(
     Manner(**{**manner, "save": None}).checked()
     if preview is not None:
         for line in preview(store):
-            print(line)
+            print(plain(line))
         return None
     if Processes.of_environment().world > 1:
         learned = call(lambda flow: flow.fn)  # see flows.train
@@ -187,4 +188,4 @@ def tell(learned: Learned, use: str, matching_weights: str | None) -> None:
         use = f"--estimate-network {learned.network} --pose-weights ITS_FILE {use}"
     lines.insert(0, f"samples: {learned.people} people   table: {root}/tables/trainings")
     lines.append(f"next: tkm annotate VIDEOS --output OUT {use} {' '.join(files)}")
-    Console().print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+    Console().print(plain("\n".join(lines)), highlight=False, soft_wrap=True, markup=False)

@@ -21,8 +21,10 @@ from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, 
 
 from flows.attempts import within
 from flows.cluster import PROGRESS_TOPIC
-from flows.settings import Limits
+from flows.settings import Limits, StepLimits
+from storage.addresses import hidden
 from storage.artifacts import DamagedArtifactError
+from storage.reading import LimitError
 from storage.runs import Failure
 from storage.sources import Source, content_digest, fingerprint
 from storage.store import StoreError
@@ -47,7 +49,9 @@ class Digest:
     content_sha256: str
 
 
-def digest_video(source: Source, known: Digest | None, recorded: str | None, verify: bool, limits: Limits) -> Digest | Failure:
+def digest_video(
+    source: Source, known: Digest | None, recorded: str | None, verify: bool, limits: StepLimits
+) -> Digest | Failure:
     """Digest of a video's content; a known one stands while size and change time are the same, unless `verify`.
 
     A video that is not there has the content that an earlier run `recorded`, if one did: its artifacts may be all that is
@@ -58,14 +62,14 @@ def digest_video(source: Source, known: Digest | None, recorded: str | None, ver
         before = fingerprint(source)
         if known is not None and known.fingerprint == before and not verify:
             return known
-        content_sha256 = content_digest(source)
+        content_sha256 = content_digest(source, int(limits.max_video_gb * 1e9))
         if fingerprint(source) != before:
             raise ReplacedError(f"{source.uri} changed while it was read; run again when it is complete")
         return Digest(source.uri, before, content_sha256)
 
     try:
         attempt = partial(within, limits.timeout_s, "--index-timeout-s", lambda _: digest())
-        found: Digest = patiently(limits, attempt, (FileNotFoundError, PermissionError))
+        found: Digest = patiently(limits, attempt, (FileNotFoundError, PermissionError, LimitError))
         return found
     except FileNotFoundError as error:
         if recorded is not None:
@@ -133,12 +137,14 @@ def run_publish(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Fai
 
 def transient_failure(source: Source, stage: str, error: BaseException) -> Failure:
     """A failure that another run may not meet, in a sentence."""
-    message = f"{source.uri} {_reason(source, error)}"
+    message = hidden(f"{source.uri} {_reason(source, error)}")  # servers and libraries repeat what they were sent
     return Failure(source.video_id, source.uri, stage, message, False, shard_of(source.video_id))
 
 
 def _reason(source: Source, error: BaseException) -> str:
     """What happened, as the end of a sentence that begins with the video."""
+    if isinstance(error, LimitError):
+        return str(error).removeprefix(f"{source.uri} ")
     if isinstance(error, FileNotFoundError):
         missing = str(error.filename or error)
         is_ours = missing in source.uri or source.uri in missing  # a folder's image, or a path without its scheme

@@ -138,11 +138,13 @@ class Artifact:
             value = json.loads(self.store.read(self._manifest_name))
         except FileNotFoundError:
             return None
-        except ValueError:
+        except (ValueError, RecursionError):
             self.store.write(self._withdrawn_name, b"")
             self.store.delete(self._manifest_name)
             return None
-        return self._understood(Manifest.from_json, value, self._manifest_name)
+        manifest = self._understood(Manifest.from_json, value, self._manifest_name)
+        self._check_own(manifest.chunks, self._manifest_name)
+        return manifest
 
     def chunks(self) -> list[Chunk]:
         """Committed chunks in frame order, without overlap."""
@@ -171,10 +173,27 @@ class Artifact:
         """A chunk's commit; None for one that is no JSON, which is taken back. StoreError as in `manifest`."""
         try:
             value = json.loads(self.store.read(name))
-        except ValueError:
+        except (ValueError, RecursionError):
             self.store.delete(name)
             return None
-        return self._understood(Chunk.from_json, value, name)
+        chunk = self._understood(Chunk.from_json, value, name)
+        self._check_own([chunk], name)
+        return chunk
+
+    def _check_own(self, chunks: Iterable[Chunk], name: str) -> None:
+        """Raise StoreError where what a file of the store tells, which others may have written, is no chunk of this artifact.
+
+        Nothing else may be read, or removed, in its name.
+        """
+        own = f"artifacts/{self.stage}/{self.key}/"
+        for chunk in chunks:
+            parts = [part for part in (chunk.part, chunk.state) if part]
+            is_span = type(chunk.start) is type(chunk.stop) is int and 0 <= chunk.start <= chunk.stop
+            if not is_span or not all(str(part.name).startswith(own) and "/" not in part.name[len(own) :] for part in parts):
+                raise StoreError(
+                    f"{self.store.root}/{name} names what is not of this artifact: this package did not write it so; remove it "
+                    "and run again"
+                )
 
     def _understood(self, from_json: Callable[[Any], _Commit], value: Any, name: str) -> _Commit:
         try:

@@ -19,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from storage.addresses import open_address
+from storage.reading import told_bytes
 
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
@@ -26,8 +27,11 @@ Bool = NDArray[np.bool_]
 # Containers whose duration is written in the header, not estimated from what is there: an early end shows.
 HEADER_DURATION = {"matroska,webm", "flv"}
 MISSING_S = 0.5
-# What they show lies in other files, so their own content says nothing about it.
+# What they show lies in other files, so their own content says nothing about it. FFmpeg knows them by how they begin, and opens
+# what they name at once, be it a pipe without end: so they must not come before it.
 PLAYLISTS = {"hls", "dash", "concat", "imf"}
+_PLAYLISTS_BEGIN = (b"#EXTM3U", b"ffconcat", b"<")
+MAX_FRAMES = 10_000_000  # 46 hours at 60 a second
 
 
 class VideoError(Exception):
@@ -44,10 +48,15 @@ def opened(uri: str, threads: int = 1) -> Iterator[tuple[InputContainer, VideoSt
     info = fs.info(path)
     if info["type"] == "directory":
         raise VideoError(f"{uri} is a folder; give a video file or a folder of images.")
-    if info["size"] == 0:
+    if told_bytes(info, uri) == 0:
         raise VideoError(f"{uri} is an empty file: get the whole file, and run again.")
     with ExitStack() as stack, ffmpeg_errors(uri):
-        file = path if isinstance(fs, LocalFileSystem) else stack.enter_context(fs.open(path, "rb"))
+        opened_file = stack.enter_context(fs.open(path, "rb"))
+        begins = opened_file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+        if begins.startswith(_PLAYLISTS_BEGIN):
+            raise VideoError(f"{uri} is a playlist or a web page; give the videos that it names.")
+        opened_file.seek(0)
+        file = path if isinstance(fs, LocalFileSystem) else opened_file
         # A playlist may name hosts, which a downloaded "video" must not reach.
         container = stack.enter_context(av.open(file, options={"protocol_whitelist": "file"}))
         if container.format.name in PLAYLISTS:
@@ -100,7 +109,7 @@ def from_key_packet(packets: Iterator[av.Packet[Any]], start_ns: int) -> Iterato
 def packet_times(uri: str, container: InputContainer, stream: VideoStream) -> tuple[Int, Bool] | None:
     """Times (T,) in the stream's time base, sorted, and key flags (T,) of the packets that the container does not hide.
 
-    None if some have no time. Raises VideoError if the file ends early.
+    None if some have no time. Raises VideoError if the file ends early, or has too many.
     """
     indexed = len(stream.index_entries)
     packets, end_s, is_cut = 0, 0.0, False
@@ -117,6 +126,7 @@ def packet_times(uri: str, container: InputContainer, stream: VideoStream) -> tu
             if packet.size and not packet.is_discard:
                 pts.append(packet.pts)
                 is_key.append(packet.is_keyframe)
+                _check_frames(uri, len(pts))
     missing_s = (container.duration or 0) / 1e6 - end_s if container.format.name in HEADER_DURATION else 0.0
     if packets < indexed or missing_s >= MISSING_S or is_cut:
         raise VideoError(f"{uri} is truncated: it ends early, after {packets} frames; get the whole file.")
@@ -127,12 +137,16 @@ def packet_times(uri: str, container: InputContainer, stream: VideoStream) -> tu
     return times[order], np.array(is_key, np.bool_)[order]
 
 
-def decoded_times(container: InputContainer, stream: VideoStream) -> tuple[Int, Bool]:
-    """`pts_ns` (T,) and `is_key_frame` (T,) as VideoInfo describes them, by decoding the whole file."""
+def decoded_times(uri: str, container: InputContainer, stream: VideoStream) -> tuple[Int, Bool]:
+    """`pts_ns` (T,) and `is_key_frame` (T,) as VideoInfo describes them, by decoding the whole file.
+
+    Raises VideoError if there are too many.
+    """
     rate = stream.average_rate or Fraction(25)
     known, is_key = [], []
     for frame in decoded(container.demux(stream)):
         is_key.append(bool(frame.key_frame))
+        _check_frames(uri, len(is_key))
         if frame.pts is not None:
             known.append(int(to_ns(frame.pts, frame.time_base)))
     times, n = np.array(known, np.int64), np.arange(len(is_key))
@@ -141,6 +155,11 @@ def decoded_times(container: InputContainer, stream: VideoStream) -> tuple[Int, 
     if (np.diff(times) == 0).any():
         return np.maximum.accumulate(times - n) + n, np.zeros(len(n), np.bool_)
     return times, np.array(is_key, np.bool_)
+
+
+def _check_frames(uri: str, frames: int) -> None:
+    if frames > MAX_FRAMES:
+        raise VideoError(f"{uri} has more than {MAX_FRAMES:,} frames, which is the limit: split it.")
 
 
 def to_ns(pts: Int | int, time_base: Fraction | None) -> Int:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from storage.given import sequences_from_table
-from storage.parquet import read_parquet
+from storage.reading import MAX_DOCUMENT_BYTES, read_users_parquet, read_whole
 from storage.sources import InputError, find_files, open_input
 from tkm.datasets import files
 from tkm.datasets.errors import DatasetError
@@ -26,9 +26,9 @@ def find_documents(address: str, suffixes: tuple[str, ...] = SUFFIXES) -> list[s
 
 
 def read_document(uri: str) -> bytes:
-    """All bytes of an annotation file. OSError where it cannot be read."""
+    """All bytes of an annotation file, or of a photo. OSError where it cannot be read, LimitError where it is too large."""
     fs, path = open_input(uri)
-    return bytes(fs.cat_file(path))
+    return read_whole(fs, path, uri, MAX_DOCUMENT_BYTES, "split it into several files, of some videos each")
 
 
 def read_annotations(uri: str) -> tuple[Sequence, ...] | list[Any]:
@@ -54,9 +54,11 @@ def is_table(uri: str) -> bool:
 def read_table(uri: str) -> pa.Table:
     """All rows of a Parquet file. InputError where it is none, OSError where it cannot be read."""
     try:
-        return read_parquet(read_document(uri))
+        return read_users_parquet(read_document(uri))
     except pa.ArrowException as error:
         raise InputError(f"{uri} is not a Parquet file, or is damaged: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{uri}: {error}") from None
 
 
 def stem(uri: str) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from storage.artifacts import DamagedArtifactError
 from storage.codecs import column, keypoint_columns, skeleton_of_table, table_of
+from storage.containers import MAX_FRAMES
 from storage.parquet import parquet_bytes, read_parquet
 from storage.schemas import DETECTIONS, GIVEN_POSES, POSE_KEYPOINTS
 from storage.sources import InputError
@@ -128,6 +129,8 @@ def _sequences(table: pa.Table, name: str) -> tuple[Sequence, ...]:
     frame = _whole_numbers(table, "frame")
     if P and frame.min() < 0:
         raise ValueError(f"frame {frame.min()} is below 0; frames count from 0")
+    if P and frame.max() >= MAX_FRAMES:
+        raise ValueError(f"frame {frame.max()} is beyond the {MAX_FRAMES:,} frames that a video may have")
     xy_px, keypoint_score = (np.full((P, len(skeleton.keypoints), *more), np.nan) for more in ((2,), ()))
     for k, joint in ((k, joint) for k, joint in enumerate(skeleton.keypoints) if joint in joints):
         xy_px[:, k] = _together(table, (f"{joint}_x", f"{joint}_y"))
@@ -165,6 +168,8 @@ def _sequence(
         if len(told) > 1 or told[0] < T:
             shown = ", ".join(map(str, told[:5]))
             raise ValueError(f"video {name}: video_frames must be one number above all frames, not {shown}")
+        if told[0] > MAX_FRAMES:
+            raise ValueError(f"video {name}: video_frames {told[0]} is beyond the {MAX_FRAMES:,} frames that a video may have")
         T = told[0]
     return Sequence(
         name, skeleton, ("",) * T, np.full(T, -1), np.ones(T, np.bool_), np.zeros((T, 2), np.int64), ((),) * T, mine

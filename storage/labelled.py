@@ -17,7 +17,7 @@ from storage.documents import find_documents, read_document, stem
 from storage.frame_cache import read_frame
 from storage.pictures import Pictures, addresses_of, find_pictures, find_pictures_beside
 from storage.sources import InputError
-from storage.video import VideoError, picture_of
+from storage.video import VideoError, read_picture
 from tkm.datasets import files
 from tkm.datasets.errors import DatasetError
 from tkm.datasets.sequence import Double, People, Polygon
@@ -117,8 +117,7 @@ def read_image(one: LabelledImage) -> Image:
     try:
         if one.frame is not None:
             return read_frame(one.image_uri, one.frame)
-        fs, path = open_address(one.image_uri)
-        return picture_of(fs.cat_file(path), one.image_uri)
+        return read_picture(*open_address(one.image_uri), one.image_uri)
     except FileNotFoundError:
         raise InputError(f"{one.image_uri}: there is no such file, but {one.truth} tells of it") from None
     except (VideoError, ValueError) as error:

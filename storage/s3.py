@@ -31,7 +31,11 @@ _REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Inva
 _EXPIRED = {"ExpiredToken", "TokenRefreshRequired", "RequestExpired"}
 _ELSEWHERE = {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 
+_SECRET = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ACCESS_KEY_ID")
+_SHORTEST_SECRET = 6  # what is shorter stands in too many words to be taken out of a text
+
 _applied: dict[str, str | None] = {}
+_used: set[str] = set()  # secrets of profiles and roles, which no variable holds
 
 
 class S3Error(RuntimeError):
@@ -59,6 +63,7 @@ def delta_options() -> dict[str, str]:
         if credentials is None:
             raise exceptions.NoCredentialsError
         keys = credentials.get_frozen_credentials()
+        _used.update(filter(None, (keys.access_key, keys.secret_key, keys.token)))
     except Exception as error:
         raise S3Error(explain(error)) from None
     return {
@@ -72,6 +77,12 @@ def delta_options() -> dict[str, str]:
         "AWS_SKIP_SIGNATURE": "false",
         "conditional_put": "etag",  # racing commits are safe
     }
+
+
+def secrets() -> list[str]:
+    """Keys and tokens that this process knows, the longest first: what must stand in no text that it leaves behind."""
+    known = {os.environ.get(name, "") for name in _SECRET} | _used
+    return sorted((secret for secret in known if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
 def reach(url: str) -> None:
@@ -179,6 +190,9 @@ def _environment() -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=8)
 def _filesystem(environment: tuple[tuple[str, str], ...], pid: int, *, is_patient: bool) -> S3FileSystem:  # noqa: ARG001 - the key
+    for name, value in environment:
+        if name.startswith("AWS_ENDPOINT_URL"):
+            _refuse_user(value)
     fs = S3FileSystem(
         # What fsspec's own configuration may say of these is not known to delta-rs: the two must not differ.
         anon=False,
@@ -204,7 +218,14 @@ def _session(environment: tuple[tuple[str, str], ...], pid: int) -> tuple[botoco
     client = session.create_client("s3")
     endpoint_url, region = client.meta.endpoint_url, client.meta.region_name
     client.close()
+    _refuse_user(endpoint_url)
     return session, endpoint_url, "us-east-1" if region in (None, "aws-global") else region
+
+
+def _refuse_user(endpoint_url: str) -> None:
+    """Raise ValueError for an endpoint with a user: clients would put the password into addresses, and these into errors."""
+    if "@" in endpoint_url:
+        raise ValueError(f"Invalid endpoint: {_without_user(endpoint_url)}")
 
 
 def _code(error: BaseException) -> str:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from os.path import normpath
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from fsspec import AbstractFileSystem
+from fsspec.implementations.http import HTTPFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from storage import s3
 from storage.addresses import open_address, refusal
-from storage.parquet import read_parquet
+from storage.reading import MAX_DOCUMENT_BYTES, MAX_VIDEO_BYTES, LimitError, blocks, read_users_parquet, read_whole, told_bytes
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset((
@@ -31,6 +34,7 @@ VIDEO_SUFFIXES = frozenset((
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
 LIST_SUFFIXES = frozenset((".txt", ".csv", ".parquet"))
 BLOCK_BYTES = 1 << 20
+MAX_IMAGES = 1_000_000  # in a folder of frames: 11 hours
 
 
 class InputError(ValueError):
@@ -91,7 +95,7 @@ def find_sources(input: str) -> list[Source]:
     if not input.strip():
         raise InputError("the input is empty; give a video, a folder, a glob, or a .txt, .csv or .parquet list of URIs.")
     fs, path = open_listing(input)
-    if fs.isdir(path):
+    if is_folder(fs, path):
         found = _below(fs, path)
         if not found:
             raise InputError(
@@ -106,7 +110,7 @@ def find_sources(input: str) -> list[Source]:
             raise InputError(f"{input}: no video matches this pattern; quote it so that the shell leaves it alone.")
     else:
         raise InputError(f"{input}: no such file or folder; give a video, folder, glob, or .txt, .csv or .parquet list")
-    return sorted(set(found))
+    return sorted(_distinct(set(found)))
 
 
 def find_files(address: str, suffixes: Collection[str], what: str) -> list[str]:
@@ -118,8 +122,8 @@ def find_files(address: str, suffixes: Collection[str], what: str) -> list[str]:
     if not address.strip():
         raise InputError(f"the address of {what} is empty; give a {wanted} file, a folder of them, or a glob")
     fs, path = open_listing(address)
-    if fs.isdir(path):
-        found = [name for name in fs.find(path) if _suffix(name) in suffixes and not _is_hidden(name[len(path) :])]
+    if is_folder(fs, path):
+        found = [name for name in _below_folder(fs, path) if _suffix(name) in suffixes and not _is_hidden(name[len(path) :])]
         if not found:
             raise InputError(f"{address}: this folder holds no {wanted} file")
     elif fs.exists(path):
@@ -132,7 +136,7 @@ def find_files(address: str, suffixes: Collection[str], what: str) -> list[str]:
             raise InputError(f"{address}: no {wanted} file matches this pattern; quote it so that the shell leaves it alone")
     else:
         raise InputError(f"{address}: no such file or folder; give a {wanted} file, a folder of them, or a glob")
-    return sorted(canonical_uri(fs, name) for name in found)
+    return sorted(_checked(canonical_uri(fs, name)) for name in found)
 
 
 def image_paths(source: Source) -> list[str]:
@@ -140,16 +144,20 @@ def image_paths(source: Source) -> list[str]:
     return [entry["name"] for entry in _images(source)]
 
 
-def content_digest(source: Source) -> str:
+def content_digest(source: Source, max_bytes: int = MAX_VIDEO_BYTES) -> str:
     """sha256 of what the video holds, in hexadecimal, read in blocks.
 
-    Of a folder of frames: sha256 over the sha256 of each image, in order; names do not matter, order does.
-    Raises OSError if it cannot be read.
+    Of a folder of frames: sha256 over the sha256 of each image, in order; names do not matter, order does. Of a file that grows,
+    what it had when reading began. Raises OSError if it cannot be read, LimitError if it is larger or may never end.
     """
     fs, path = open_address(source.uri)
-    if source.kind == "video":
-        return _sha256(fs, path).hex()
-    return hashlib.sha256(b"".join(_sha256(fs, image) for image in image_paths(source))).hexdigest()
+    entries = [fs.info(path)] if source.kind == "video" else _images(source)
+    sizes = [told_bytes(entry if entry["size"] is not None else fs.info(entry["name"]), entry["name"]) for entry in entries]
+    if sum(sizes) > max_bytes:
+        limit = f"the limit is {max_bytes / 1e9:g} GB: raise it with --max-video-gb, or split the video"
+        raise LimitError(f"{source.uri} has {sum(sizes) / 1e9:.1f} GB, and {limit}")
+    digests = [_sha256(fs, entry["name"], size) for entry, size in zip(entries, sizes, strict=True)]
+    return digests[0].hex() if source.kind == "video" else hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def fingerprint(source: Source) -> str:
@@ -187,6 +195,11 @@ def open_listing(url: str) -> tuple[AbstractFileSystem, str]:
     return fs, path
 
 
+def is_folder(fs: AbstractFileSystem, path: str) -> bool:
+    """Whether a path is a folder's. On a web server it ends with a slash: to see what any other holds is to read it whole."""
+    return (not isinstance(fs, HTTPFileSystem) or path.endswith("/")) and bool(fs.isdir(path))
+
+
 def canonical_uri(fs: AbstractFileSystem, path: str) -> str:
     """One spelling of an address: an absolute local path without a scheme, or scheme://..."""
     return normpath(path) if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
@@ -203,7 +216,7 @@ def _is_hidden(path: str) -> bool:
 def _below(fs: AbstractFileSystem, folder: str) -> list[Source]:
     """Videos and folders of images in a folder, at any depth."""
     found: set[Source] = set()
-    for path in fs.find(folder):
+    for path in _below_folder(fs, folder):
         if _is_hidden(path[len(folder) :]):
             continue
         if _suffix(path) in VIDEO_SUFFIXES:
@@ -213,16 +226,41 @@ def _below(fs: AbstractFileSystem, folder: str) -> list[Source]:
     return list(found)
 
 
+def _below_folder(fs: AbstractFileSystem, folder: str) -> Iterator[str]:
+    """Paths of the files in a folder, at any depth; none of what links to folders lead to."""
+    if isinstance(fs, LocalFileSystem):  # name by name: what fsspec looks up of ten million files fills the memory
+        yield from (os.path.join(path, name) for path, _, names in os.walk(folder) for name in names)  # noqa: PTH118
+    else:
+        yield from fs.find(folder)
+
+
+def _distinct(sources: set[Source]) -> set[Source]:
+    """The videos; InputError where the name of one cannot be recorded, or two of them have one id."""
+    owners: dict[str, Source] = {}
+    for source in sources:
+        _checked(source.uri)
+        other = owners.setdefault(source.video_id, source)
+        if other != source and other.uri != source.uri:
+            raise InputError(f"{other.uri} and {source.uri} come to one id, {source.video_id}, by chance: rename one of them")
+    return sources
+
+
+def _checked(uri: str) -> str:
+    if refused := refusal(uri):
+        raise InputError(refused)
+    return uri
+
+
 def _named(fs: AbstractFileSystem, path: str) -> list[Source]:
     """What a glob or a list names: a folder stands for the videos in it, anything else for itself."""
-    if not fs.isdir(path):
+    if not is_folder(fs, path):
         return [Source(canonical_uri(fs, path))]
     return _below(fs, path) or [Source(canonical_uri(fs, path), "frames")]
 
 
 def _listed(fs: AbstractFileSystem, path: str, given: str) -> list[Source]:
     """The entries of a list of URIs."""
-    suffix, data = _suffix(path), fs.cat_file(path)
+    suffix, data = _suffix(path), read_whole(fs, path, given, MAX_DOCUMENT_BYTES, "give several lists, one after the other")
     try:
         if suffix == ".parquet":
             entries = _parquet_entries(data)
@@ -230,7 +268,7 @@ def _listed(fs: AbstractFileSystem, path: str, given: str) -> list[Source]:
             entries = _csv_entries(data.decode("utf-8-sig"))
         else:
             entries = [line for line in data.decode("utf-8-sig").splitlines() if not line.lstrip().startswith("#")]
-    except ValueError as error:  # wrong encoding, not Parquet, no such column
+    except (ValueError, csv.Error) as error:  # wrong encoding, not Parquet, no such column, a field without end
         raise InputError(f"{given}: cannot be read as a list of URIs: {error}") from error
     entries = [entry.strip() for entry in entries if entry and entry.strip()]
     if not entries:
@@ -264,20 +302,37 @@ def _csv_entries(text: str) -> Iterable[str]:
 
 
 def _parquet_entries(data: bytes) -> Iterable[str]:
-    table = read_parquet(data)
+    table = read_users_parquet(data)
     if "uri" not in table.column_names:
         raise ValueError(f"it has no column `uri`, only {', '.join(table.column_names)}")
     return [str(value) for value in table["uri"].to_pylist() if value is not None]
 
 
 def _images(source: Source) -> list[dict[str, Any]]:
-    """Listing of the images of a folder, in order."""
+    """Listing of the images of a folder, in order. LimitError where there are too many."""
     fs, path = open_address(source.uri)
     fs.invalidate_cache(path)
-    entries = [entry for entry in fs.ls(path, detail=True) if entry["type"] == "file"]
-    named = [(entry["name"].rpartition("/")[2], entry) for entry in entries]
-    images = [(n, entry) for n, entry in named if _suffix(n) in IMAGE_SUFFIXES and not n.startswith(".")]
-    return [entry for _, entry in sorted(images, key=lambda pair: _natural(pair[0]))]
+    images = list(islice(_listed_images(fs, path), MAX_IMAGES + 1))
+    if len(images) > MAX_IMAGES:
+        raise LimitError(f"{source.uri} holds more than {MAX_IMAGES:,} images, which is the limit for a folder: split it")
+    return sorted(images, key=lambda entry: _natural(entry["name"].rpartition("/")[2]))
+
+
+def _listed_images(fs: AbstractFileSystem, folder: str) -> Iterator[dict[str, Any]]:
+    """`name`, `size` and `type`, and what else the filesystem tells, of the images in a folder, as they are found."""
+    if isinstance(fs, LocalFileSystem):
+        with os.scandir(folder) as entries:
+            for one in entries:
+                if _is_image(one.name) and one.is_file():
+                    yield {"name": one.path, "size": one.stat().st_size, "type": "file"}
+        return
+    for entry in fs.ls(folder, detail=True):
+        if entry["type"] == "file" and _is_image(entry["name"].rpartition("/")[2]):
+            yield entry
+
+
+def _is_image(name: str) -> bool:
+    return _suffix(name) in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -285,11 +340,11 @@ def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)], name
 
 
-def _sha256(fs: AbstractFileSystem, path: str) -> bytes:
+def _sha256(fs: AbstractFileSystem, path: str, size: int) -> bytes:
+    """sha256 of the first `size` bytes of a file."""
     digest = hashlib.sha256()
-    with fs.open(path, "rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
+    for block in blocks(fs, path, size):
+        digest.update(block)
     return digest.digest()
 
 

@@ -27,6 +27,9 @@ from storage.addresses import open_address, refusal
 
 _SPARE_BYTES = 2**20  # a disk with less than this left is full
 _ONE_PUT_BYTES = 5 * 2**30  # what S3 takes in one request
+# A part that is . or .., an absolute path, or a control character, which a file name may hold but none of ours does.
+_LEADS_OUT = re.compile(r"^/|(?:^|/)\.\.?(?:/|$)|[\0-\x1f\x7f]")
+_SHOWN = 200  # characters of a name in an error
 
 
 class StoreError(RuntimeError):
@@ -72,10 +75,17 @@ class Store:
         return isinstance(self._fs, LocalFileSystem)
 
     def path(self, name: str) -> str:
-        """Path of an object on its filesystem. Names come from us, never from input; one that climbs out is refused."""
-        if name.startswith("/") or ".." in name.split("/"):
-            raise StoreError(f"refused the object name {name!r}: names stay below {self.root}")
-        return f"{self._base}/{name}"
+        """Path of an object on its filesystem. StoreError for a name that leads out of the root, or that no object has.
+
+        Most names come from us; but some stand in files of the store, which others may have written. In a folder, a link is
+        followed as long as it stays below the root: what it leads out to is not ours to read, write or remove.
+        """
+        if _LEADS_OUT.search(name):
+            raise StoreError(f"refused the object name {name[:_SHOWN]!r}: names stay below {self.root}")
+        path = f"{self._base}/{name}"
+        if self.is_local and not f"{os.path.realpath(path)}/".startswith(f"{self._base}/".replace("//", "/")):
+            raise StoreError(f"{path} is a link that leads out of {self.root}: put the files themselves there, or remove it")
+        return path
 
     def create(self, name: str, data: bytes) -> bool:
         """Write an object that must not exist yet; False, and nothing written, where it does. Of racing writers one wins."""

@@ -10,8 +10,8 @@ one came between, and a run leaves alone what a later one has claimed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from storage import s3
+from storage.addresses import hidden
 from storage.learning_schemas import TRAINED
 from storage.schemas import EVALUATED, PUBLISHED, describe, name_of, with_columns
 from storage.store import Store, StoreError
@@ -33,14 +34,20 @@ _SORT = {
     "scores": ("evaluation", "metric", "joint"), "scores_by_video": ("evaluation", "video", "metric", "joint"),
     "trainings": ("training", "epoch", "split", "metric"),
 }  # fmt: skip
-_SAFE_ID = re.compile(r"[A-Za-z0-9_-]+")
+_SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _FILES_A_SHARD = 8  # more small files than this are compacted
 _SECONDS = 120.0  # for commits that others keep coming between
 _WRITER = WriterProperties(compression="ZSTD", max_row_group_size=128 * 1024)
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is safe in SQL and as the name of a file, as are the ids of videos, runs, evaluations and trainings."""
+    return _SAFE_ID.fullmatch(text) is not None
+
+
 def table_uri(store: Store, name: str) -> str:
-    """Address of a published table, for `DeltaTable` and any other reader."""
+    """Address of a published table, for `DeltaTable` and any other reader. StoreError where it leads out of the store."""
+    store.path(f"tables/{name}")
     return f"{store.root}/tables/{name}"
 
 
@@ -54,6 +61,17 @@ def storage_options(store: Store) -> dict[str, str] | None:
         raise StoreError(f"cannot use {store.root}: {error}") from None
 
 
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """What delta-rs raises, without the credentials in it: it repeats a server's answer, and that repeats what it was sent."""
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        if hidden(str(error)) == str(error):
+            raise
+        raise type(error)(hidden(str(error))) from None
+
+
 def open_table(store: Store, name: str) -> DeltaTable | None:
     """A published table, None where nothing has been published."""
     try:
@@ -62,6 +80,7 @@ def open_table(store: Store, name: str) -> DeltaTable | None:
         return None
 
 
+@_without_secrets()
 def read(
     store: Store, name: str, *, videos: Collection[str] | None = None, columns: list[str] | None = None
 ) -> pa.Table:
@@ -75,6 +94,7 @@ def read(
     return rows.sort_by(order) if order else rows
 
 
+@_without_secrets()
 def read_shard(store: Store, name: str, shard: int) -> pa.Table:
     """Rows of one shard of a published table."""
     return _opened(store, name).to_pyarrow_table(filters=pc.field("shard") == shard)
@@ -107,6 +127,7 @@ def _has_schema(table: DeltaTable, schema: pa.Schema) -> bool:
     return there == {field.name: field.nullable for field in schema}
 
 
+@_without_secrets()
 def _upgrade(store: Store, schema: pa.Schema) -> None:
     table = _opened(store, name_of(schema))
     if _has_schema(table, schema):
@@ -121,6 +142,7 @@ def _upgrade(store: Store, schema: pa.Schema) -> None:
     _write(store, table, as_written(name_of(schema), table.to_pyarrow_table()), mode="overwrite", schema_mode="overwrite")
 
 
+@_without_secrets()
 def _create(store: Store, schema: pa.Schema) -> None:
     store.require_room(0)
     try:
@@ -156,7 +178,7 @@ def publish_videos(store: Store, run: str, shard: int, rows: Mapping[str, pa.Tab
     lost = ids - mine
     if lost:  # what was written before the later run's claim was seen, and which that run did not meet
         for name in _DATA:
-            _until_committed(partial(_delete, store, name, f"{_of(shard, lost)} AND run = '{run}'"))
+            _until_committed(partial(_delete, store, name, f"{_of(shard, lost)} AND run = {_quoted(run)}"))
     for name in (*_DATA, "videos"):
         _compact(store, name, shard)
     return mine
@@ -172,18 +194,12 @@ def replace_truth(store: Store, shard: int, videos: Collection[str], rows: Mappi
 def replace_scores(store: Store, evaluation: str, rows: Mapping[str, pa.Table]) -> None:
     """Put rows of `scores` and `scores_by_video` in place of all that they hold of one evaluation, a digest in hexadecimal."""
     for name, own in rows.items():
-        _until_committed(partial(_overwrite, store, name, None, own, f"evaluation = '{_digest(evaluation)}'"))
+        _until_committed(partial(_overwrite, store, name, None, own, f"evaluation = {_quoted(evaluation)}"))
 
 
 def replace_training(store: Store, training: str, rows: pa.Table) -> None:
     """Put rows of `trainings` in place of all that it holds of one training, a digest in hexadecimal."""
-    _until_committed(partial(_overwrite, store, "trainings", None, rows, f"training = '{_digest(training)}'"))
-
-
-def _digest(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]+", text):
-        raise ValueError(f"not a digest: {text}")
-    return text
+    _until_committed(partial(_overwrite, store, "trainings", None, rows, f"training = {_quoted(training)}"))
 
 
 def replace_failures(store: Store, shard: int, videos: Collection[str], rows: pa.Table) -> None:
@@ -228,12 +244,14 @@ def _replace(store: Store, name: str, run: str, shard: int, videos: Collection[s
     return mine
 
 
+@_without_secrets()
 def _claimed_later(videos_table: DeltaTable, run: str, videos: Collection[str]) -> set[str]:
     """Those of the videos that a run with a later id has published or claimed."""
     rows = videos_table.to_pyarrow_table(columns=["video", "run"], filters=_among(videos))
     return {row["video"] for row in rows.to_pylist() if row["run"] > run}
 
 
+@_without_secrets()
 def _opened(store: Store, name: str) -> DeltaTable:
     return DeltaTable(table_uri(store, name), storage_options=storage_options(store))
 
@@ -244,11 +262,14 @@ def _among(videos: Collection[str]) -> pc.Expression:
 
 def _of(shard: int, videos: Collection[str]) -> str:
     """Delta's predicate for some videos of a shard."""
-    unsafe = [video for video in videos if not _SAFE_ID.fullmatch(video)]
-    if unsafe:
-        raise ValueError(f"not ids of videos: {unsafe}")
-    listed = ", ".join(f"'{video}'" for video in sorted(videos))
-    return f"shard = {int(shard)} AND video IN ({listed})"
+    return f"shard = {int(shard)} AND video IN ({', '.join(map(_quoted, sorted(videos)))})"
+
+
+def _quoted(one: str) -> str:
+    """An id, or a digest, as a literal of SQL. ValueError for any other text: no input gets into a predicate."""
+    if not is_id(one):
+        raise ValueError(f"not an id: {one[:100]!r}")
+    return f"'{one}'"
 
 
 def _overwrite(store: Store, name: str, table: DeltaTable | None, rows: pa.Table, predicate: str) -> None:
@@ -260,15 +281,18 @@ def _append(store: Store, name: str, rows: pa.Table) -> None:
     _write(store, _opened(store, name), as_written(name, rows), mode="append")
 
 
+@_without_secrets()
 def _write(store: Store, table: DeltaTable, rows: pa.Table, **how: Any) -> None:
     store.require_room(rows.nbytes)  # where a disk fills up under it, delta-rs prints a panic beside its error
     write_deltalake(table, rows, writer_properties=_WRITER, storage_options=storage_options(store), **how)
 
 
+@_without_secrets()
 def _delete(store: Store, name: str, predicate: str) -> None:
     _opened(store, name).delete(predicate, writer_properties=_WRITER)
 
 
+@_without_secrets()
 def _compact(store: Store, name: str, shard: int) -> None:
     table = open_table(store, name)
     partition: list[Any] = [("shard", "=", str(shard))]

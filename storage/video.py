@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
 from itertools import islice
 from math import ceil
 
@@ -24,7 +25,9 @@ import cv2
 import numpy as np
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
+from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from storage.addresses import open_address
 from storage.containers import (
@@ -37,9 +40,10 @@ from storage.containers import (
     packet_times,
     to_ns,
 )
+from storage.reading import MAX_PICTURE_BYTES, read_whole
 from storage.sources import Source, image_paths
 
-__all__ = ["IMAGES_FPS", "MAX_SIDE_PX", "VideoError", "VideoInfo", "decode", "picture_of", "probe"]
+__all__ = ["IMAGES_FPS", "MAX_SIDE_PX", "VideoError", "VideoInfo", "decode", "picture_of", "probe", "read_picture"]
 
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
@@ -108,7 +112,7 @@ def probe(source: Source) -> VideoInfo:
         pts_ns, is_key_frame = to_ns(times[0], time_base), times[1]
     else:
         with opened(source.uri) as (container, stream):
-            pts_ns, is_key_frame = decoded_times(container, stream)
+            pts_ns, is_key_frame = decoded_times(source.uri, container, stream)
     if rotation_degrees % 180:
         width_px, height_px = height_px, width_px
     return VideoInfo(width_px, height_px, rotation_degrees, codec, pts_ns, is_key_frame)
@@ -248,14 +252,27 @@ def _decode_images(source: Source, info: VideoInfo, wanted: Int) -> Iterator[tup
 
 def _read_image(source: Source, path: str) -> Image:
     fs, _ = open_address(source.uri)
-    return picture_of(fs.cat_file(path), path)
+    return read_picture(fs, path, path)
+
+
+def read_picture(fs: AbstractFileSystem, path: str, name: str) -> Image:
+    """As `picture_of`, of a file. OSError where it cannot be read."""
+    return picture_of(read_whole(fs, path, name, MAX_PICTURE_BYTES, "scale it down"), name)
 
 
 def picture_of(data: bytes, name: str) -> Image:
     """(H, W, 3) uint8 RGB of an image file; grey becomes three equal channels, alpha is dropped, a rotation in EXIF is applied.
 
-    Raises VideoError, which names the file, where it cannot be read.
+    Raises VideoError, which names the file, where it cannot be read, or has more than MAX_SIDE_PX a side, which its header tells:
+    a file of a few kilobytes may unfold to gigabytes.
     """
+    try:
+        with Pillow.open(BytesIO(data)) as header:
+            _check_side(name, *header.size)
+    except Pillow.DecompressionBombError:
+        raise VideoError(f"{name} has more than {MAX_SIDE_PX} pixels a side, which is the limit: scale it down.") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise VideoError(f"{name} is not an image that can be read: replace or remove it.") from error
     encoded = np.frombuffer(data, np.uint8)
     bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
     if bgr is None:

@@ -9,7 +9,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from storage.sources import InputError, open_listing
+from storage.reading import MAX_WEIGHTS_BYTES, LimitError, read_whole
+from storage.sources import InputError, is_folder, open_listing
 from storage.store import Store, StoreError
 from tkm import weights
 
@@ -62,10 +63,10 @@ def is_whole_weights(store: Store, name: str) -> bool:
 def _read(address: str, option: str) -> bytes:
     try:
         fs, path = open_listing(address)
-        if fs.isdir(path):
+        if is_folder(fs, path):
             raise InputError(f"{address} is a folder; name the file itself")
-        return bytes(fs.cat_file(path))
-    except InputError as error:
+        return read_whole(fs, path, address, MAX_WEIGHTS_BYTES, "give the parameters alone, without the optimiser's state")
+    except (InputError, LimitError) as error:
         raise InputError(f"{option}: {error}") from None
     except FileNotFoundError:
         raise InputError(f"{option}: {address}: no such file; give a file of weights, here or on S3") from None

@@ -127,7 +127,7 @@ def test_many_small_publications_are_compacted(store: Store) -> None:
 
 
 def test_ids_that_could_be_sql_are_refused(store: Store) -> None:
-    with pytest.raises(ValueError, match="not ids"):
+    with pytest.raises(ValueError, match="not an id"):
         publish(store, rows_of("x') OR 1=1 --", 1))
 
 

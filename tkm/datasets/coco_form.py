@@ -72,10 +72,13 @@ def person_category(document: Any, name: str) -> tuple[int | None, Layout]:
     return (None if category_id < 0 else category_id), Layout.of(categories.objects[n], categories.where[n])
 
 
-def natural_key(file_name: str) -> tuple[str | int, ...]:
+def natural_key(file_name: str) -> tuple[str | tuple[int, str], ...]:
     """For sorting names as people count: frame 9 before frame 10. Names of equal numbers go by their letters."""
     parts = re.split(r"([0-9]+)", file_name)
-    return (*(int(part) if place % 2 else part for place, part in enumerate(parts)), file_name)
+    # Of two numbers the longer is larger; and a name may be one that is too long for an int.
+    digits = [part.lstrip("0") for part in parts[1::2]]
+    parts[1::2] = digits
+    return (*((len(part), part) if place % 2 else part for place, part in enumerate(parts)), file_name)
 
 
 def folder_of(file_name: str) -> str:

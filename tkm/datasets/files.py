@@ -24,6 +24,8 @@ def parse_json(data: bytes, where: str) -> Any:
         raise DatasetError(f"{where}: not JSON: {broken.msg} at line {broken.lineno}, column {broken.colno}") from None
     except UnicodeDecodeError as broken:
         raise DatasetError(f"{where}: not JSON: byte {broken.start} is no UTF-8") from None
+    except ValueError as broken:  # a number of thousands of digits
+        raise DatasetError(f"{where}: not JSON that can be read: {str(broken).partition(';')[0]}") from None
     except RecursionError:
         raise DatasetError(f"{where}: lists and objects are nested too deeply") from None
 
