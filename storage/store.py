@@ -164,12 +164,13 @@ class Store:
     def list(self, prefix: str) -> dict[str, int]:
         """Names, relative to the root, and sizes of all objects below a prefix; empty where there are none."""
         self._fs.invalidate_cache()
-        folder, _, name = prefix.rpartition("/")
+        path = self.path(prefix)
         try:
-            if s3.is_s3(self.root) and name:  # a listing alone; where it is empty, s3fs would look for an object of the name, too
-                found = self._fs.find(self.path(folder).rstrip("/"), prefix=f"{name}/", detail=True)
+            if s3.is_s3(self.root) and prefix:  # alone; of an empty listing s3fs would ask whether it is an object
+                folder, _, name = path.rpartition("/")
+                found = self._fs.find(folder, prefix=f"{name}/", detail=True)
             else:
-                found = self._fs.find(self.path(prefix), detail=True)
+                found = self._fs.find(path, detail=True)
         except FileNotFoundError:
             return {}
         files = ((name, info) for name, info in found.items() if info["type"] == "file")  # some servers keep emptied folders
