@@ -233,7 +233,8 @@ def test_an_address_with_a_password_is_refused_before_prefect_hears_of_it(
     (tmp_path / "results.json").write_text('[{"image_id": 1, "bbox": [1, 1, 9, 9], "score": 1, "category_id": 1}]')
     (tmp_path / "images" / "$(date)").mkdir(parents=True)
     (tmp_path / "images" / "$(date)" / "000000.jpg").write_bytes(b"")
-    places = {"out": store.root, "clip": demo_clip, "truth": written, "results": tmp_path / "results.json", "images": tmp_path / "images"}
+    files = {"results": tmp_path / "results.json", "images": tmp_path / "images"}
+    places = {"out": store.root, "clip": demo_clip, "truth": written, **files}
     done = CliRunner().invoke(app, [part.format(**places) for part in command])
     assert isinstance(done.exception, InputError | StoreError), f"{done.exception!r} {done.output}"
     assert "would be recorded" in str(done.exception)
