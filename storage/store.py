@@ -115,7 +115,11 @@ class Store:
         """Write an object, replacing one of that name."""
         path = self.path(name)
         if self.is_local:
-            Path(self._write_temporary(path, data)).replace(path)
+            temporary = Path(self._write_temporary(path, data))
+            try:
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)  # it is there only where the name cannot be
             _sync_folder(Path(path).parent)
         else:
             self._fs.pipe_file(path, data)
