@@ -31,7 +31,9 @@ from flows.detections import wanted_videos
 from flows.errors import ClusterLostError, TooManyFailuresError, unless
 from flows.groups import Group, make_groups, read_digests, with_missing, write_digests
 from flows.progress import Progress
+from flows.retention import Retention
 from flows.settings import Engine, load_settings, refuse_secrets, stage_params, step_limits, use_s3
+from flows.signs import signs_of_life
 from flows.weights import check_again, chosen_params, kept_weights
 from storage import runs, tables
 from storage.artifacts import DamagedArtifactError
@@ -58,6 +60,7 @@ class Context:
     params: Mapping[str, Params]
     wanted: Wanted
     progress: Progress
+    retention: Retention
 
     @property
     def engine(self) -> Engine:
@@ -162,16 +165,18 @@ def run_videos(
         Console(stderr=True).print(note, style="yellow", highlight=False, markup=False)
     with connect(engine.dask, engine.workers) as client:
         store.check()
-        run = runs.new_run(store)
-        runs.start_run(store, run, {**facts, **_environment()})
+        run, groups = runs.new_run(store), make_groups(wanted.sources)
+        runs.start_run(store, run, {**facts, "groups": len(groups), **_environment()})
         tables.create_tables(store)
         if anew:
             reopen(store, wanted, anew)
         videos = [source.video_id for source in wanted.sources]
-        with Progress(client, videos, quiet=quiet) as progress:
-            context = Context(client, store, run, chosen, params, wanted, progress)
+        with signs_of_life(store, run), Progress(client, videos, quiet=quiet) as progress:
             try:
-                finished = _finish(context, make_groups(wanted.sources), last)
+                retention = Retention(store, run, engine.keep)
+                context = Context(client, store, run, chosen, params, wanted, progress, retention)
+                finished = _finish(context, groups, last)
+                retention.end()
             except Exception as error:
                 with suppress(Exception):  # what stopped the run may be that nothing can be written
                     runs.end_run(store, run, {"stopped": str(error), "seconds": round(time.perf_counter() - began, 1)})
@@ -256,8 +261,11 @@ def index_group(context: Context, group: Group) -> Group:
     found = {uri: digest for uri, digest in digests.items() if isinstance(digest, work.Digest) and digest.fingerprint}
     if found != known:
         write_digests(context.store, group, {**known, **found})
-    group = with_missing(group, plans, context.store)
+    # Before the look at what is there: from then on nobody who cleans up takes it away.
+    group = replace(group, plans=tuple(plans))
     runs.write_plan(context.store, context.run, group.name, group.plan_rows())
+    context.retention.begin(plans)
+    group = with_missing(group, plans, context.store)
     remembered = context.store.list("failures").keys()
     for plan in plans:
         if context.engine.retry_failed:
@@ -309,6 +317,7 @@ def publish_group(context: Context, group: Group) -> Group:
         group = group.with_failures([work.transient_failure(plan.source, "publish", error) for plan in failed])
     merge_failures(context.store, context.run, group.shard, group.failures)
     runs.write_failures(context.store, context.run, group.name, group.failures)
+    context.retention.drop(group.plans)
     context.progress.published(len(group.sources))
     return replace(group, changed=changed)
 

@@ -28,6 +28,7 @@ from pydantic_settings import (
 from storage import s3
 from tasks.heads import ROLES, Role
 from tasks.pipeline import PIPELINE, STEPS
+from tasks.retention import Keep
 from tasks.stage import Params, Stage
 
 
@@ -47,6 +48,7 @@ class Engine(BaseModel):
     chunk_frames: int = Field(128, ge=1, description="sampled frames that are committed together")
     retries: int = Field(2, ge=0, le=100, description="further attempts after a transient error, such as a network outage")
     max_failures: int | None = Field(None, ge=0, description="stop after more failed videos than this (default: never)")
+    keep: Keep = Field("all", description="artifacts that stay once a video is published: those that re-runs start from, or none")
     verify: bool = Field(False, description="read every video again, even where size and change time are those of last time")
     retry_failed: bool = Field(False, description="try videos again that failed for good, such as broken files")
 

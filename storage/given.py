@@ -20,7 +20,7 @@ from storage.codecs import column, keypoint_columns, skeleton_of_table, table_of
 from storage.parquet import parquet_bytes, read_parquet
 from storage.schemas import DETECTIONS, GIVEN_POSES, POSE_KEYPOINTS
 from storage.sources import InputError
-from storage.store import Store
+from storage.store import Store, is_young
 from storage.video import IMAGES_FPS, VideoInfo
 from tkm.datasets.sequence import Double, People, Sequence
 from tkm.skeleton import COCO_17, MPII_16, POSETRACK_15, Skeleton
@@ -236,8 +236,8 @@ def write_given(store: Store | None, given: Given, sequence: Sequence | None = N
         facts["size_px"] = json.dumps(sequence.size_px.max(axis=0, initial=0).tolist())
     data = parquet_bytes(given.table.replace_schema_metadata(facts))
     sha256 = hashlib.sha256(data).hexdigest()
-    if store is not None:
-        store.create(_name(sha256), data)
+    if store is not None and not store.create(_name(sha256), data) and not is_young(store, _name(sha256)):
+        store.write(_name(sha256), data)
     return sha256
 
 
