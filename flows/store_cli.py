@@ -23,7 +23,7 @@ _ExitCode = Annotated[bool, typer.Option("--exit-code", help="exit with 1 where 
 _Delete = Annotated[bool, typer.Option("--delete", help="remove it; without this it is only told what would go")]
 _Days = Annotated[
     float,
-    typer.Option("--older-than", metavar="DAYS", min=0, help="leave what was written later; less than 1 only where nothing runs"),
+    typer.Option("--older-than", metavar="DAYS", min=0, help="leave what was written later"),
 ]
 _Forget = Annotated[list[str] | None, typer.Option("--forget", metavar="RUN", help="a run that is not shown; may be repeated")]
 _KeepRuns = Annotated[int | None, typer.Option(metavar="N", min=0, help="forget all runs but the newest N and those shown")]

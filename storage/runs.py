@@ -159,7 +159,7 @@ def forget_run(store: Store, run: str) -> int:
     objects = store.list_objects(f"runs/{run}")
     started = f"runs/{run}/started.json"
     store.delete_all([name for name in objects if name != started])
-    store.delete_all([started])
+    store.delete_folder(f"runs/{run}")
     return sum(found.bytes for found in objects.values())
 
 

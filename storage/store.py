@@ -172,6 +172,12 @@ class Store:
                 with suppress(OSError):  # not empty, or gone
                     folder.rmdir()
 
+    def delete_folder(self, prefix: str) -> None:
+        """Remove all objects below a prefix, and the folder itself, which some S3 servers would go on to list."""
+        self.delete_all(list(self.list_objects(prefix)))
+        if s3.is_s3(self.root):
+            s3.delete_objects([f"{self.path(prefix)}/"])
+
     def list(self, prefix: str) -> dict[str, int]:
         """Names, relative to the root, and sizes of all objects below a prefix; empty where there are none."""
         return {name: found.bytes for name, found in self.list_objects(prefix).items()}

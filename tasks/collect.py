@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from storage import runs
@@ -32,6 +32,7 @@ Kind = Literal[
     "forgotten runs", "unreferenced artifacts", "artifacts not kept", "stray parts", "stray commits", "remembered failures",
     "weights", "given rows", "unfinished checkpoints", "temporary files", "stale uploads", "old table files", "rests of removals",
 ]  # fmt: skip
+_AT_WORK = timedelta(hours=1)  # longer than anybody takes from writing a file to committing it
 _BATCH = 256  # artifacts that are removed between two looks at whether a run has begun
 _THREADS = 16  # it is the store that is waited for
 _DERIVED = (score.STAGE.name, score.OKS.name, "samples")  # made of runs' artifacts, but planned by none
@@ -42,7 +43,8 @@ _PLANNED = tuple(stage.name for stage in PIPELINE)
 class Order:
     """What is to be collected.
 
-    before        nothing that was written later goes, but for what `keep` does not keep
+    before        nothing that was written later goes, but for what `keep` does not keep; of what writers who may be at work have
+                  not committed, nothing of the last hour either
     now           by which runs that are at work are told from those that were killed
     forget        runs whose records go
     keep_runs     of all other runs only so many, the newest, stay, and those that are shown or may be at work; None for all
@@ -202,7 +204,7 @@ class _Sweep:
             _collected("unfinished checkpoints", "", self._delete(checkpoints)),
             _collected("temporary files", "", self._delete(self.store.leftovers())),
         ]
-        uploads = stale_uploads(self.store, self.order.before)
+        uploads = stale_uploads(self.store, self._before_work)
         found.append(Collected("stale uploads", "", len(uploads), sum(upload.bytes for upload in uploads)))
         if self.order.is_removed:
             abort_uploads(self.store, uploads)
@@ -212,6 +214,10 @@ class _Sweep:
             if files and self.order.is_removed:
                 remove_old_files(self.store, table)
         return found
+
+    @property
+    def _before_work(self) -> datetime:
+        return min(self.order.before, self.order.now - _AT_WORK)
 
     def _is_old(self, names: Mapping[str, Object]) -> bool:
         return all(found.modified < self.order.before for found in names.values())
@@ -233,7 +239,8 @@ class _Sweep:
 
     def _delete(self, objects: Mapping[str, Object], *, is_guarded: bool = False) -> dict[str, Object]:
         """Remove those of the objects that are old; where they are guarded, only while no run may begin to rely on them."""
-        old = {name: found for name, found in objects.items() if found.modified < self.order.before}
+        before = self.order.before if is_guarded else self._before_work
+        old = {name: found for name, found in objects.items() if found.modified < before}
         if is_guarded and self.held:
             return {}
         if self.order.is_removed and is_guarded:
