@@ -174,7 +174,8 @@ def ablate(
         say(f"row {name} is left out: it needs {lack}", style="yellow", markup=False)
     sources, others = sources_for(data.videos, store), sources_for(tuning.videos, store)
     with connect(chosen.engine.dask, chosen.engine.workers) as client:
-        engine = chosen.engine.model_copy(update={"dask": client.scheduler_info()["address"]})  # one cluster for all runs
+        # One cluster for all runs, each of which starts from what those before it have kept.
+        engine = chosen.engine.model_copy(update={"dask": client.scheduler_info()["address"], "keep": "all"})
         work = _Work(client, store, chosen.model_copy(update={"engine": engine}), prepared, quiet)
         say(f"networks on {len(others)} tuning clips", style="bold")
         clips = work.clips(others, tuning.truth)

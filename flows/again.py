@@ -202,6 +202,11 @@ def _changes(stage: str, changes: Iterable[str]) -> _Changes:
     return found
 
 
+def recorded_params(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Params]:
+    """A video's parameters of all stages, from the rows of its plan by stage. SettingsError for what is not known today."""
+    return _params(rows, {})
+
+
 def _params(rows: Mapping[str, Mapping[str, Any]], changes: _Changes) -> dict[str, Params]:
     """A video's parameters of all stages; of those that it did not go through, the defaults, but that refine stays off."""
     absent = {refine.STAGE.name: {"on": False}}

@@ -29,7 +29,9 @@ from flows.detections import wanted_videos
 from flows.errors import ClusterLostError, TooManyFailuresError, unless
 from flows.groups import Group, make_groups
 from flows.progress import Progress
+from flows.retention import Retention
 from flows.settings import Engine, load_settings, refuse_secrets, stage_params, use_s3
+from flows.signs import signs_of_life
 from flows.steps import GROUP_STEPS, Context
 from flows.terminal import one_line
 from flows.weights import check_again, chosen_params, kept_weights
@@ -132,16 +134,18 @@ def run_videos(
         Console(stderr=True).print(one_line(note), style="yellow", highlight=False)
     with connect(engine.dask, engine.workers) as client:
         store.check()
-        run = runs.new_run(store)
-        runs.start_run(store, run, {**facts, **_environment()})
+        run, groups = runs.new_run(store), make_groups(wanted.sources)
+        runs.start_run(store, run, {**facts, "groups": len(groups), **_environment()})
         tables.create_tables(store)
         if anew:
             reopen(store, wanted, anew)
         videos = [source.video_id for source in wanted.sources]
-        with Progress(client, videos, quiet=quiet) as progress:
-            context = Context(client, store, run, chosen, params, wanted, progress)
+        with signs_of_life(store, run), Progress(client, videos, quiet=quiet) as progress:
             try:
-                finished = _finish(context, make_groups(wanted.sources), last)
+                retention = Retention(store, run, engine.keep)
+                context = Context(client, store, run, chosen, params, wanted, progress, retention)
+                finished = _finish(context, groups, last)
+                retention.end()
             except Exception as error:
                 with suppress(Exception):  # what stopped the run may be that nothing can be written
                     runs.end_run(store, run, {"stopped": hidden(str(error)), "seconds": round(time.perf_counter() - began, 1)})

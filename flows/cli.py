@@ -66,6 +66,7 @@ from flows.errors import ClusterError, ClusterLostError, EvaluationError, Server
 from flows.options import with_cluster, with_manner, with_settings
 from flows.settings import SettingsError, load_settings, manner, use_s3
 from flows.starting import check_start, with_server
+from flows.store_cli import diff, gc, lineage
 from flows.terminal import one_line, plain, shown
 from flows.train_cli import train
 from flows.train_heads_cli import body, temporal
@@ -478,7 +479,8 @@ def doctor(output: Reach = None) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
-app.command()(ablate)
+for command in (ablate, lineage, diff, gc):
+    app.command()(command)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def wanted_videos(
     if left := people - sum(given.table.num_rows for given in rows):
         lacking = "keypoint" if kind == "poses" else "box of a pixel"
         notes.append(f"left out of {detections}: {left} of {people} people, who have no {lacking}")
-    there = store.list("given") if write else {}
+    there = {name for name, found in store.list_objects("given").items() if found.is_young} if write else set()
 
     def kept(pair: tuple[Source, _Found], given: Given) -> GivenParams:
         source, one = pair

@@ -30,6 +30,7 @@ from storage.addresses import hidden
 from storage.reading import MAX_VIDEO_BYTES
 from tasks.heads import ROLES, Role
 from tasks.pipeline import PIPELINE, STEPS
+from tasks.retention import Keep
 from tasks.stage import Params, Stage
 
 
@@ -52,6 +53,7 @@ class Engine(BaseModel):
     max_video_gb: float = Field(
         MAX_VIDEO_BYTES / 1e9, gt=0, allow_inf_nan=False, description="GB, 10^9 bytes, that a video may have; a larger one fails"
     )
+    keep: Keep = Field("all", description="artifacts that stay once a video is published: those that re-runs start from, or none")
     verify: bool = Field(False, description="read every video again, even where size and change time are those of last time")
     retry_failed: bool = Field(False, description="try videos again that failed for good, such as broken files")
 

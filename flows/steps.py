@@ -19,6 +19,7 @@ from flows.errors import TooManyFailuresError
 from flows.groups import Group, read_digests, with_missing, write_digests
 from flows.known import Known, Published
 from flows.progress import Progress
+from flows.retention import Retention
 from flows.settings import Engine, step_limits
 from storage import runs
 from storage.artifacts import DamagedArtifactError
@@ -52,9 +53,10 @@ class Context:
         params: Mapping[str, Params],
         wanted: Wanted,
         progress: Progress,
+        retention: Retention,
     ) -> None:
         self.client, self.store, self.run, self.settings = client, store, run, settings
-        self.params, self.wanted, self.progress = params, wanted, progress
+        self.params, self.wanted, self.progress, self.retention = params, wanted, progress, retention
         self.known = Known(store)
         self.groups: dict[str, Group] = {}
 
@@ -106,8 +108,11 @@ def index_group(context: Context, group: Group) -> Group:
     found = {uri: digest for uri, digest in digests.items() if isinstance(digest, work.Digest) and digest.fingerprint}
     if found != known:
         write_digests(context.store, group, {**known, **found})
-    group = with_missing(group, plans, context.known)
+    # Before the look at what is there: from then on nobody who cleans up takes it away.
+    group = replace(group, plans=tuple(plans))
     runs.write_plan(context.store, context.run, group.name, group.plan_rows())
+    context.retention.begin(plans)
+    group = with_missing(group, plans, context.known)
     planned = time.monotonic()  # from now on runs that began earlier leave alone what this one finds published
     remembered = context.known.failures()
     for plan in plans:
@@ -163,6 +168,7 @@ def publish_group(context: Context, group: Group) -> Group:
         group = group.with_failures([work.transient_failure(plan.source, "publish", error) for plan in failed])
     merge_failures(context.store, context.run, group.shard, group.failures)
     runs.write_failures(context.store, context.run, group.name, group.failures)
+    context.retention.drop(group.plans)
     context.progress.published(len(group.sources))
     return replace(group, changed=changed)
 

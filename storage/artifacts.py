@@ -158,7 +158,7 @@ class Artifact:
                 return Progress(manifest.chunks, is_whole=True, is_new=False)
             try:
                 names = self.store.list(self._chunks_prefix)
-                found = [chunk for name in names if name.endswith(".json") and (chunk := self._chunk(name))]
+                found = self._committed(names)
                 break
             except FileNotFoundError:  # closed, or withdrawn, by another worker between listing and reading
                 continue
@@ -168,6 +168,13 @@ class Artifact:
             if not chosen or chunk.start >= chosen[-1].stop:
                 chosen.append(chunk)
         return Progress(tuple(chosen), is_whole=False, is_new=not names)
+
+    def committed(self) -> list[Chunk]:
+        """Chunks with a commit of their own, also such as lie over one another; FileNotFoundError where one goes meanwhile."""
+        return self._committed(self.store.list(self._chunks_prefix))
+
+    def _committed(self, names: Iterable[str]) -> list[Chunk]:
+        return [chunk for name in names if name.endswith(".json") and (chunk := self._chunk(name))]
 
     def _chunk(self, name: str) -> Chunk | None:
         """A chunk's commit; None for one that is no JSON, which is taken back. StoreError as in `manifest`."""
@@ -347,13 +354,20 @@ class Artifact:
     def _read_part(self, chunk: Chunk, part: Part) -> pa.Table:
         data, damage = self._damage(part)
         if damage:
-            self.withdraw([chunk, *(other for other in self.chunks() if self._is_cut(other))])
-            raise DamagedArtifactError(f"{part.name} {damage}; its chunk was withdrawn and the next attempt computes it again")
+            self.withdraw_damaged([chunk, *(other for other in self.chunks() if self._is_cut(other))])
+            raise DamagedArtifactError(f"{part.name} {damage}; its chunk is withdrawn and the next attempt computes it again")
         return read_parquet(data)
 
     def _is_cut(self, chunk: Chunk) -> bool:
         """Whether a part of the chunk is missing or of another size, which no reading is needed to see."""
         return any(self.store.size(part.name) != part.bytes for part in (chunk.part, chunk.state) if part)
+
+    def withdraw_damaged(self, damaged: Iterable[Chunk]) -> None:
+        """Take back those of the chunks that are still committed: who removes an artifact takes its commits first."""
+        committed = set(self.chunks())
+        there = [chunk for chunk in damaged if chunk in committed]
+        if there:
+            self.withdraw(there)
 
     def withdraw(self, damaged: Iterable[Chunk]) -> None:
         """Take chunks back: the artifact is open again, and wanted; its other chunks stay committed."""

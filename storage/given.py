@@ -232,7 +232,7 @@ def _skeleton(joints: Listed[str]) -> Skeleton:
 def write_given(
     store: Store | None, given: Given, sequence: Sequence | None = None, there: Collection[str] = frozenset()
 ) -> str:
-    """Keep rows in a store, where one is given and they are not among the names that are known to be `there`; their digest.
+    """Keep rows in a store, where one is given and they are not among the young ones `there`; their digest.
 
     Of poses without pictures also what their file tells of the frames, which nothing else does: names, numbers, size.
     """
@@ -244,8 +244,8 @@ def write_given(
         facts["size_px"] = json.dumps(sequence.size_px.max(axis=0, initial=0).tolist())
     data = parquet_bytes(given.table.replace_schema_metadata(facts))
     sha256 = hashlib.sha256(data).hexdigest()
-    if store is not None and _name(sha256) not in there:
-        store.create(_name(sha256), data)
+    if store is not None and _name(sha256) not in there and not store.create(_name(sha256), data):
+        store.write(_name(sha256), data)  # so that nobody takes it away, being old, before a run says that it is used
     return sha256
 
 

@@ -1,22 +1,27 @@
 """Runs: what each wanted, which artifacts it relies on, and how it ended. Kept under runs/<run>/ of a store.
 
-started.json         settings, input and versions, written before anything else
-plan-<group>.parquet the keys a group of videos relies on, written before its first stage
+started.json         settings, input, versions and number of groups, written before anything else
+plan-<group>.parquet the keys a group of videos relies on, written before the run looks which of them are there
 failures-<group>.json the videos of a group that failed in this run
+alive                written again and again while the run goes on
 ended.json           what came of it; missing while the run goes on, and after it was killed
 """
 
 from __future__ import annotations
 
 import json
+import os
+import platform
 import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from storage.parquet import parquet_bytes, read_parquet
 from storage.schemas import PLAN
@@ -24,6 +29,9 @@ from storage.store import Store, StoreError
 
 _STAMP = "%Y%m%d-%H%M%S"
 _RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
+_SHARD = re.compile(r"/plan-(\d\d)-\d{4,}\.parquet$")
+BEAT_S = 30.0  # between two signs of life
+QUIET = timedelta(minutes=10)  # a run that has not ended and gives no sign for so long was killed
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,29 @@ class Failure:
     message: str
     is_permanent: bool
     shard: int
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run is, by its records: how many groups it has, None where it does not tell, and how many of them are planned.
+
+    has_ended is also True of a run whose process is known to have been killed, because it ran on this machine.
+    """
+
+    run: str
+    groups: int | None
+    planned: int
+    has_ended: bool
+    last_sign: datetime
+
+    def is_going_on(self, now: datetime) -> bool:
+        """Whether it may be at work. One that was killed elsewhere counts as at work until it has been quiet for long enough."""
+        return not self.has_ended and now - self.last_sign < QUIET
+
+    @property
+    def has_planned_all(self) -> bool:
+        """Whether it will look for no artifact that its plan does not name."""
+        return self.has_ended or self.planned == self.groups
 
 
 def new_run(store: Store) -> str:
@@ -53,8 +84,9 @@ def split_address(address: str) -> tuple[str, str | None]:
 
 
 def start_run(store: Store, run: str, facts: Mapping[str, Any]) -> None:
-    """Record what a run is about to do."""
-    store.write(f"runs/{run}/started.json", json.dumps(facts, indent=1, default=str).encode())
+    """Record what a run is about to do, and which process does it."""
+    process = {"machine": _machine(), "pid": os.getpid()}
+    store.write(f"runs/{run}/started.json", json.dumps({**facts, "process": process}, indent=1, default=str).encode())
 
 
 def write_plan(store: Store, run: str, group: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -79,6 +111,56 @@ def read_failures(store: Store, run: str) -> list[Failure]:
 def end_run(store: Store, run: str, facts: Mapping[str, Any]) -> None:
     """Record what came of a run."""
     store.write(f"runs/{run}/ended.json", json.dumps(facts, indent=1, default=str).encode())
+    store.delete(f"runs/{run}/alive")
+
+
+def give_sign(store: Store, run: str) -> None:
+    """Tell that a run goes on: at least every BEAT_S seconds, or it is taken for one that was killed."""
+    store.write(f"runs/{run}/alive", b"")
+
+
+def run_state(store: Store, run: str) -> RunState | None:
+    """How far a run is; None where its record is gone."""
+    objects = store.list_objects(f"runs/{run}")
+    names = {name.rsplit("/", 1)[1] for name in objects}
+    if "started.json" not in names:
+        return None
+    facts, _ = read_facts(store, run)
+    return RunState(
+        run=run,
+        groups=facts.get("groups"),
+        planned=sum(name.startswith("plan-") for name in names),
+        has_ended="ended.json" in names or _was_killed(facts.get("process")),
+        last_sign=max(found.modified for found in objects.values()),
+    )
+
+
+def _machine() -> str:
+    """Names a machine, and a container on it, from one start to the next: process ids mean something there only."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{platform.node()} {boot.read_text().strip() if boot.exists() else ''}"
+
+
+def _was_killed(process: Mapping[str, Any] | None) -> bool:
+    """Whether a process ran on this machine and does not any more."""
+    if process is None or process["machine"] != _machine():
+        return False
+    try:
+        os.kill(process["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it is another user's
+        return False
+    return False
+
+
+def forget_run(store: Store, run: str) -> int:
+    """Remove a run's records, how it started last, so that one who is killed here can do it again; their bytes."""
+    objects = store.list_objects(f"runs/{run}")
+    started = f"runs/{run}/started.json"
+    store.delete_all([name for name in objects if name != started])
+    store.delete_folder(f"runs/{run}")
+    return sum(found.bytes for found in objects.values())
 
 
 def all_runs(store: Store) -> list[str]:
@@ -98,11 +180,14 @@ def find_run(store: Store, run: str | None) -> str:
     return run
 
 
-def read_plan(store: Store, run: str) -> pa.Table:
-    """All planned artifacts of a run (schemas.PLAN)."""
+def read_plan(store: Store, run: str, shard: int | None = None) -> pa.Table:
+    """Planned artifacts of a run (schemas.PLAN), all or those of the videos of one shard."""
     names = [name for name in store.list(f"runs/{run}") if name.endswith(".parquet")]
+    if shard is not None:  # the names of groups tell their shards, so most files need not be read
+        names = [name for name in names if (told := _SHARD.search(name)) is None or int(told[1]) == shard]
     tables = [read_parquet(store.read(name)) for name in names]
-    return pa.concat_tables(tables) if tables else PLAN.empty_table()
+    plan = pa.concat_tables(tables) if tables else PLAN.empty_table()
+    return plan if shard is None else plan.filter(pc.equal(plan["shard"], shard))
 
 
 def read_facts(store: Store, run: str) -> tuple[dict[str, Any], dict[str, Any] | None]:

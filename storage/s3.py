@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _CREDENTIALS = (*_KEYS, "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION")
 # Open videos hold a block each, and a jump fetches one: s3fs's own 50 MiB are much for both.
 _BLOCK_BYTES = 8 * 2**20
+_A_REQUEST = 1000  # objects that S3 removes at once
 # A first look must not take the minutes for which a run bears with a server: at most some 15 s.
 _IMPATIENT = {"connect_timeout": 5, "read_timeout": 7, "retries": {"max_attempts": 1}}
 _REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId", "InvalidSecurity"}
@@ -93,6 +94,17 @@ def reach(url: str) -> None:
         fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
     except Exception as error:  # botocore, aiohttp and s3fs share no base
         raise S3Error(explain(error, url)) from None
+
+
+def delete_objects(paths: Sequence[str]) -> None:
+    """Remove objects, `bucket/key` each, those that are there; OSError, with the first refusal, where some stay."""
+    for start in range(0, len(paths), _A_REQUEST):
+        keys = [path.partition("/") for path in paths[start : start + _A_REQUEST]]
+        wanted = {"Objects": [{"Key": key} for _, _, key in keys], "Quiet": True}
+        answer = filesystem().call_s3("delete_objects", Bucket=keys[0][0], Delete=wanted)
+        for error in answer.get("Errors", []):
+            if error.get("Code") != "NoSuchKey":
+                raise OSError(f"s3://{keys[0][0]}/{error.get('Key')} cannot be removed: {error.get('Code')}")
 
 
 def explain(error: BaseException, url: str = "") -> str:

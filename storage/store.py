@@ -11,13 +11,14 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from posixpath import normpath
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -27,6 +28,8 @@ from storage.addresses import open_address, refusal
 
 _SPARE_BYTES = 2**20  # a disk with less than this left is full
 _ONE_PUT_BYTES = 5 * 2**30  # what S3 takes in one request
+_YOUNG = timedelta(hours=12)  # half of the age at which garbage collection takes what nobody refers to
+_LEFTOVER = re.compile(r"\.[0-9a-f]{32}\.tmp|\.check-[0-9a-f]{32}")
 # A part that is . or .., an absolute path, or a control character, which a file name may hold but none of ours does.
 _LEADS_OUT = re.compile(r"^/|(?:^|/)\.\.?(?:/|$)|[\0-\x1f\x7f]")
 _SHOWN = 200  # characters of a name in an error
@@ -34,6 +37,19 @@ _SHOWN = 200  # characters of a name in an error
 
 class StoreError(RuntimeError):
     """The store cannot be used as asked; the message names the address and says what to do."""
+
+
+@dataclass(frozen=True)
+class Object:
+    """What a listing tells of an object: its size, and when it was last written, by the store's clock."""
+
+    bytes: int
+    modified: datetime
+
+    @property
+    def is_young(self) -> bool:
+        """Whether it was written of late, so that nobody who removes old objects takes it away soon."""
+        return datetime.now(UTC) - self.modified < _YOUNG
 
 
 @dataclass(frozen=True)
@@ -165,8 +181,30 @@ class Store:
         except FileNotFoundError:
             return
 
+    def delete_all(self, names: Sequence[str]) -> None:
+        """Remove objects that are there, on S3 a thousand a request; local folders that this empties go, too."""
+        if s3.is_s3(self.root):
+            s3.delete_objects([self.path(name) for name in names])
+            return
+        for name in names:
+            self.delete(name)
+        if self.is_local:
+            for folder in {Path(self.path(name)).parent for name in names} - {Path(self.root)}:
+                with suppress(OSError):  # not empty, or gone
+                    folder.rmdir()
+
+    def delete_folder(self, prefix: str) -> None:
+        """Remove all objects below a prefix, and the folder itself, which some S3 servers would go on to list."""
+        self.delete_all(list(self.list_objects(prefix)))
+        if s3.is_s3(self.root):
+            s3.delete_objects([f"{self.path(prefix)}/"])
+
     def list(self, prefix: str) -> dict[str, int]:
         """Names, relative to the root, and sizes of all objects below a prefix; empty where there are none."""
+        return {name: found.bytes for name, found in self.list_objects(prefix).items()}
+
+    def list_objects(self, prefix: str) -> dict[str, Object]:
+        """As `list`, with when each was written."""
         self._fs.invalidate_cache()
         path = self.path(prefix)
         try:
@@ -178,8 +216,29 @@ class Store:
         except FileNotFoundError:
             return {}
         files = ((name, info) for name, info in found.items() if info["type"] == "file")  # some servers keep emptied folders
-        names = ((name[len(self._base) + 1 :], int(info["size"])) for name, info in files)
-        return {name: size for name, size in sorted(names) if not Path(name).name.startswith(".")}
+        objects = ((name[len(self._base) + 1 :], info) for name, info in sorted(files))
+        return {name: _object(info) for name, info in objects if not Path(name).name.startswith(".")}
+
+    def modified(self, name: str) -> datetime | None:
+        """When an object was last written, by the store's clock; None where there is none."""
+        self._fs.invalidate_cache()
+        try:
+            return _object(self._fs.info(self.path(name))).modified
+        except FileNotFoundError:
+            return None
+
+    def leftovers(self) -> dict[str, Object]:
+        """Hidden files that writers who were killed have left: temporary ones of a local folder, and those of `check`."""
+        if self.is_local:
+            paths = sorted(Path(folder) / name for folder, _, names in os.walk(self.root) for name in names)
+            found = {str(path.relative_to(self.root)): path for path in paths if _LEFTOVER.fullmatch(path.name)}
+            return {name: _object(self._fs.info(str(path))) for name, path in found.items() if path.exists()}
+        self._fs.invalidate_cache()
+        try:
+            top = {Path(info["name"]).name: info for info in self._fs.ls(self._base, detail=True) if info["type"] == "file"}
+        except FileNotFoundError:
+            return {}
+        return {name: _object(info) for name, info in sorted(top.items()) if _LEFTOVER.fullmatch(name)}
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Names of the folders directly below a prefix, without what lies in them; empty where there are none."""
@@ -223,10 +282,9 @@ class Store:
 
     def _write_temporary(self, path: str, data: bytes) -> str:
         folder = Path(path).parent
-        folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{uuid.uuid4().hex}.tmp"
         try:
-            with temporary.open("wb") as file:
+            with _new_file(temporary) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -244,6 +302,30 @@ def _canonical(root: str) -> str:
     if wrong := re.search(r"[#?%]", path):
         raise StoreError(f"{root}: Delta Lake tables cannot lie below a name with {wrong[0]!r} on S3; choose another output")
     return f"s3://{bucket}{normpath('/' + path.lstrip('/'))}".rstrip("/")
+
+
+def is_young(store: Store, name: str) -> bool:
+    """Whether an object that is about to be used again was written of late; else it is written anew, so that nobody who removes
+    old objects takes it away before it is said that it is used.
+    """
+    modified = store.modified(name)
+    return modified is not None and Object(0, modified).is_young
+
+
+def _object(info: dict[str, Any]) -> Object:
+    """From fsspec's facts of an object, whose name for the time is each filesystem's own."""
+    time: Any = info.get("LastModified") or info.get("mtime") or info["created"]
+    return Object(int(info["size"]), time if isinstance(time, datetime) else datetime.fromtimestamp(time, UTC))
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """A new file, open to write; its folder is made, also where somebody who cleans up removes it, empty, at this moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return path.open("xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 def _sync(path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from storage.reading import MAX_WEIGHTS_BYTES, LimitError, read_whole
 from storage.sources import InputError, is_folder, open_listing
-from storage.store import Store, StoreError
+from storage.store import Store, StoreError, is_young
 from tkm import weights
 
 _PREFIX = "weights"
@@ -28,7 +28,7 @@ def keep(store: Store | None, address: str, option: str) -> str:
     if not _is_embedded(sha256):
         if not _is_cached(sha256):
             _cache().write(sha256, data)
-        if store is not None and store.size(_name(sha256)) != len(data):
+        if store is not None and not (store.size(weights_name(sha256)) == len(data) and is_young(store, weights_name(sha256))):
             _upload(store, sha256, data)
     return sha256
 
@@ -39,7 +39,7 @@ def fetch(store: Store, sha256: str) -> Path:
     StoreError where the store lacks it, or has other bytes; those are taken away, so that it can be given again.
     """
     if not _is_embedded(sha256) and not _is_cached(sha256):
-        name = _name(sha256)
+        name = weights_name(sha256)
         remedy = "run `tkm annotate` or `tkm rerun` with the option that gave it (such as --pose-weights) and its file again"
         try:
             data = store.read(name)
@@ -50,6 +50,16 @@ def fetch(store: Store, sha256: str) -> Path:
             raise StoreError(f"{store.root}/{name} was damaged, and is removed: {remedy}")
         _cache().write(sha256, data)
     return weights.locate(sha256)
+
+
+def weights_name(sha256: str) -> str:
+    """Name of a user's weights file in a store."""
+    return f"{_PREFIX}/{sha256}"
+
+
+def is_kept(store: Store, sha256: str) -> bool:
+    """Whether a store has the weights file of a digest."""
+    return store.size(weights_name(sha256)) is not None
 
 
 def is_whole_weights(store: Store, name: str) -> bool:
@@ -76,8 +86,9 @@ def _read(address: str, option: str) -> bytes:
 
 def _upload(store: Store, sha256: str, data: bytes) -> None:
     """Put a file into the store, where another run may do the same at this moment; one of another size there is damaged."""
-    if not store.create(_name(sha256), data) and store.size(_name(sha256)) != len(data):
-        store.write(_name(sha256), data)
+    name = weights_name(sha256)
+    if not store.create(name, data) and not (store.size(name) == len(data) and is_young(store, name)):
+        store.write(name, data)
 
 
 def _is_embedded(sha256: str) -> bool:
@@ -104,6 +115,3 @@ def _digest(path: Path, mtime_ns: int, size: int) -> str:  # noqa: ARG001 - that
 def _cache() -> Store:
     return Store(str(weights.cache_folder()))
 
-
-def _name(sha256: str) -> str:
-    return f"{_PREFIX}/{sha256}"

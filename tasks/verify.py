@@ -84,7 +84,7 @@ def _verify(artifact: Artifact) -> tuple[int, int, list[str]]:
     chunks = artifact.chunks()
     damage = {chunk: found for chunk in chunks if (found := artifact.damage(chunk))}
     if damage:
-        artifact.withdraw(damage)
+        artifact.withdraw_damaged(damage)
     size = sum(part.bytes for chunk in chunks for part in (chunk.part, chunk.state) if part)
     return len(chunks), size, list(damage.values())
 
