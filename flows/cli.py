@@ -360,13 +360,13 @@ def synthesize(
 def verify(uri: Address) -> None:
     """Read every byte of the artifacts and tables; withdraw what is damaged, so that the next run computes it again."""
     from storage import runs
-    from tasks.verify import verify_artifacts, verify_given, verify_tables, verify_weights
+    from tasks.verify import verify_artifacts, verify_given, verify_records, verify_tables, verify_weights
 
     root, _ = split_address(uri)
     store = _open(root)
     runs.find_run(store, None)
     stages = verify_artifacts(store, lambda stage: Console(stderr=True).print(f"reading {stage} ...", style="dim"))
-    given, weights = verify_given(store), verify_weights(store)
+    given, weights, records = verify_given(store), verify_weights(store), verify_records(store)
     published = verify_tables(store)
     table = Table("stage", "artifacts", "chunks", "MB", "damaged chunks", title=store.root)
     for stage in stages:
@@ -382,9 +382,11 @@ def verify(uri: Address) -> None:
     for name in weights:
         again = "run again with the option that gave it, such as --pose-weights, and its file"
         console.print(f"[red]damaged[/] {name}: removed; {again}", highlight=False)
+    for line in records:
+        console.print(f"[red]damaged[/] {line}", highlight=False)
     for line in published.damage:
         console.print(f"[red]damaged[/] tables: {escape(line)}: written anew from the artifacts", highlight=False)
-    if damage or given or weights or published.damage:
+    if damage or given or weights or records or published.damage:
         raise typer.Exit(SOME_FAILED)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage.parquet import parquet_bytes, read_parquet
+from storage.sealed import DamagedDocumentError, OtherFormError, is_damaged, seal, unseal
 from storage.store import Store, StoreError
 
 
@@ -116,19 +118,18 @@ class Artifact:
         return f"{self._chunks_prefix}/withdrawn"
 
     def manifest(self) -> Manifest | None:
-        """The closing manifest, or None where the artifact is not whole. One that is no JSON is damaged, and withdrawn.
+        """The closing manifest, or None where the artifact is not whole. One that is damaged is withdrawn.
 
-        StoreError for one of another form: another version of this package may have written it, so it stays.
+        StoreError for one of another form: another version of this package wrote it, so it stays.
         """
         try:
-            value = json.loads(self.store.read(self._manifest_name))
+            return self._understood(Manifest.from_json, self._manifest_name)
         except FileNotFoundError:
             return None
-        except ValueError:
+        except DamagedDocumentError:
             self.store.write(self._withdrawn_name, b"")
             self.store.delete(self._manifest_name)
             return None
-        return self._understood(Manifest.from_json, value, self._manifest_name)
 
     def chunks(self) -> list[Chunk]:
         """Committed chunks in frame order, without overlap; of overlapping ones (two runs at once) the earlier start stays."""
@@ -150,22 +151,28 @@ class Artifact:
         return chosen
 
     def _chunk(self, name: str) -> Chunk | None:
-        """A chunk's commit; None for one that is no JSON, which is taken back. StoreError as in `manifest`."""
+        """A chunk's commit; None for one that is damaged, which is taken back. StoreError as in `manifest`."""
         try:
-            value = json.loads(self.store.read(name))
-        except ValueError:
+            return self._understood(Chunk.from_json, name)
+        except DamagedDocumentError:
             self.store.delete(name)
             return None
-        return self._understood(Chunk.from_json, value, name)
 
-    def _understood(self, from_json: Callable[[Any], _Commit], value: Any, name: str) -> _Commit:
+    def _understood(self, from_json: Callable[[Any], _Commit], name: str) -> _Commit:
         try:
-            return from_json(value)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise StoreError(
-                f"{self.store.root}/{name} is not of the form that this version writes; use the version that wrote it, or, if it "
-                "is damaged, remove it and run again"
-            ) from error
+            return unseal(self.store.read(name), from_json)
+        except OtherFormError as error:
+            raise StoreError(f"{self.store.root}/{name} {error}; use the version that wrote it") from error
+
+    def damaged_commits(self) -> list[str]:
+        """A sentence on each commit, of the whole or of a chunk, that is not what was written. `chunks` takes them back."""
+        commits = [name for name in self.store.list(self._chunks_prefix) if name.endswith(".json")]
+        found = []
+        for name in (self._manifest_name, *commits):
+            with suppress(FileNotFoundError):
+                if is_damaged(self.store.read(name)):
+                    found.append(f"{name} is not what was written")
+        return found
 
     def commit(
         self, start: int, stop: int, table: pa.Table, state: pa.Table | None = None, *, seconds: float, device: str
@@ -180,7 +187,7 @@ class Artifact:
             seconds=round(seconds, 3),
             device=device,
         )
-        self.store.create(f"{self._chunks_prefix}/{start:09d}-{stop:09d}.json", _json(asdict(chunk)))
+        self.store.create(f"{self._chunks_prefix}/{start:09d}-{stop:09d}.json", seal(asdict(chunk)))
 
     def close(
         self,
@@ -213,7 +220,7 @@ class Artifact:
             seconds=round(sum(chunk.seconds for chunk in chunks), 3),
             environment=environment,
         )
-        self.store.create(self._manifest_name, _json(asdict(manifest)))
+        self.store.create(self._manifest_name, seal(asdict(manifest)))
         for name in self.store.list(self._chunks_prefix):
             self.store.delete(name)
 
@@ -302,7 +309,7 @@ class Artifact:
             if (chunk.start, chunk.stop) in gone:
                 self.store.delete(name)
             else:
-                self.store.create(name, _json(asdict(chunk)))
+                self.store.create(name, seal(asdict(chunk)))
         self.store.delete(self._manifest_name)
 
     def _write(self, stem: str, table: pa.Table) -> Part:
@@ -334,6 +341,3 @@ def all_keys(store: Store) -> dict[str, set[str]]:
         keys.setdefault(stage, set()).add(key.removesuffix(".json"))
     return keys
 
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True).encode()

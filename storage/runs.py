@@ -4,14 +4,17 @@ started.json         settings, input and versions, written before anything else
 plan-<group>.parquet the keys a group of videos relies on, written before its first stage
 failures-<group>.json the videos of a group that failed in this run
 ended.json           what came of it; missing while the run goes on, and after it was killed
+
+Each holds a digest of what it says; StoreError where one is read that is damaged.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,9 +23,11 @@ import pyarrow as pa
 
 from storage.parquet import parquet_bytes, read_parquet
 from storage.schemas import PLAN
+from storage.sealed import DamagedDocumentError, OtherFormError, Understood, seal, unseal
 from storage.store import Store, StoreError
 
 _STAMP = "%Y%m%d-%H%M%S"
+_ROWS_SHA256 = b"rows_sha256"
 _RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
@@ -54,31 +59,31 @@ def split_address(address: str) -> tuple[str, str | None]:
 
 def start_run(store: Store, run: str, facts: Mapping[str, Any]) -> None:
     """Record what a run is about to do."""
-    store.write(f"runs/{run}/started.json", json.dumps(facts, indent=1, default=str).encode())
+    store.write(f"runs/{run}/started.json", seal(facts))
 
 
 def write_plan(store: Store, run: str, group: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Record the artifacts that a group of videos relies on (columns of schemas.PLAN)."""
     table = pa.Table.from_pylist(list(rows), schema=PLAN)
+    table = table.replace_schema_metadata({**(PLAN.metadata or {}), _ROWS_SHA256: _rows_sha256(table)})
     store.write(f"runs/{run}/plan-{group}.parquet", parquet_bytes(table))
 
 
 def write_failures(store: Store, run: str, group: str, failures: Sequence[Failure]) -> None:
     """Record the videos of a group that failed, if any did."""
     if failures:
-        data = json.dumps([asdict(failure) for failure in failures], indent=1).encode()
-        store.write(f"runs/{run}/failures-{group}.json", data)
+        store.write(f"runs/{run}/failures-{group}.json", seal({"failures": [asdict(failure) for failure in failures]}))
 
 
 def read_failures(store: Store, run: str) -> list[Failure]:
     """The videos that failed in a run."""
     names = [name for name in store.list(f"runs/{run}") if name.split("/")[-1].startswith("failures-")]
-    return [Failure(**row) for name in names for row in json.loads(store.read(name))]
+    return [failure for name in names for failure in _read(store, name, _failures)]
 
 
 def end_run(store: Store, run: str, facts: Mapping[str, Any]) -> None:
     """Record what came of a run."""
-    store.write(f"runs/{run}/ended.json", json.dumps(facts, indent=1, default=str).encode())
+    store.write(f"runs/{run}/ended.json", seal(facts))
 
 
 def all_runs(store: Store) -> list[str]:
@@ -101,14 +106,63 @@ def find_run(store: Store, run: str | None) -> str:
 def read_plan(store: Store, run: str) -> pa.Table:
     """All planned artifacts of a run (schemas.PLAN)."""
     names = [name for name in store.list(f"runs/{run}") if name.endswith(".parquet")]
-    tables = [read_parquet(store.read(name)) for name in names]
+    tables = [_plan(store, name) for name in names]
     return pa.concat_tables(tables) if tables else PLAN.empty_table()
 
 
 def read_facts(store: Store, run: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """What a run recorded at its start and at its end; None for the end of one that goes on or was killed."""
-    started = json.loads(store.read(f"runs/{run}/started.json"))
+    """What a run recorded at its start, nothing where that is gone, and at its end; None for one that goes on or was killed."""
+    started, ended = (_facts(store, f"runs/{run}/{name}.json") for name in ("started", "ended"))
+    return started or {}, ended
+
+
+def is_whole_record(store: Store, name: str) -> bool:
+    """Whether an object under runs/ is what was written."""
     try:
-        return started, json.loads(store.read(f"runs/{run}/ended.json"))
+        if name.endswith(".parquet"):
+            _plan(store, name)
+        else:
+            _read(store, name, _failures if name.split("/")[-1].startswith("failures-") else dict)
+    except StoreError:
+        return False
+    return True
+
+
+def _facts(store: Store, name: str) -> dict[str, Any] | None:
+    try:
+        return _read(store, name, dict)
     except FileNotFoundError:
-        return started, None
+        return None
+
+
+def _failures(value: Any) -> list[Failure]:
+    rows = value if isinstance(value, list) else value["failures"]  # a list by itself is of an earlier version
+    return [Failure(**row) for row in rows]
+
+
+def _read(store: Store, name: str, understand: Callable[[Any], Understood]) -> Understood:
+    try:
+        return unseal(store.read(name), understand)
+    except (DamagedDocumentError, OtherFormError) as error:
+        raise _damaged(store, name, str(error)) from error
+
+
+def _plan(store: Store, name: str) -> pa.Table:
+    data = store.read(name)
+    try:
+        table = read_parquet(data)
+        sha256 = (table.schema.metadata or {}).get(_ROWS_SHA256)  # earlier versions wrote none
+        if sha256 is not None and sha256.decode() != _rows_sha256(table):
+            raise _damaged(store, name, "has other rows than were written")
+        return table.cast(PLAN)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise _damaged(store, name, f"cannot be read: {error}") from error
+
+
+def _rows_sha256(table: pa.Table) -> str:
+    columns = [table[name].to_pylist() for name in PLAN.names]
+    return hashlib.sha256(json.dumps(columns).encode()).hexdigest()
+
+
+def _damaged(store: Store, name: str, why: str) -> StoreError:
+    return StoreError(f"{store.root}/{name} {why}: it is damaged; `tkm verify {store.root}` puts right what can be")

@@ -18,6 +18,7 @@ from deltalake.exceptions import DeltaError
 from storage import runs, tables
 from storage.artifacts import Artifact, DamagedArtifactError, all_keys
 from storage.given import is_whole_given
+from storage.sealed import is_damaged
 from storage.store import Store
 from storage.weights import is_whole_weights
 from tasks import publish
@@ -79,14 +80,30 @@ def verify_weights(store: Store) -> tuple[str, ...]:
     return tuple(name for name in store.list("weights") if not is_whole_weights(store, name))
 
 
+def verify_records(store: Store) -> tuple[str, ...]:
+    """Read what runs have recorded, and what is remembered of videos, and take away what is damaged; a sentence on each.
+
+    Digests of videos and failures are made anew by the next run. What a run has recorded of itself nobody else knows.
+    """
+    remembered = [name for name in (*store.list("digests"), *store.list("failures")) if is_damaged(store.read(name))]
+    records = [name for name in store.list("runs") if not runs.is_whole_record(store, name)]
+    for name in (*remembered, *records):
+        store.delete(name)
+    return (
+        *(f"{name}: removed; the next run makes it anew" for name in remembered),
+        *(f"{name}: removed; what that run recorded there is not known any more" for name in records),
+    )
+
+
 def _verify(artifact: Artifact) -> tuple[int, int, list[str]]:
     """Chunks and bytes of an artifact, and what is damaged."""
+    commits = artifact.damaged_commits()
     chunks = artifact.chunks()
     damage = {chunk: found for chunk in chunks if (found := artifact.damage(chunk))}
     if damage:
         artifact.withdraw(damage)
     size = sum(part.bytes for chunk in chunks for part in (chunk.part, chunk.state) if part)
-    return len(chunks), size, list(damage.values())
+    return len(chunks), size, [*commits, *damage.values()]
 
 
 def verify_tables(store: Store) -> TablesVerified:
