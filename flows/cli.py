@@ -117,7 +117,8 @@ def _main() -> None:
 
         if not isinstance(error, BotoCoreError | DeltaError):
             raise  # a bug of ours: all of it helps
-        sys.exit(_say(error, SOME_FAILED, "the store could not be read or written; what is finished is kept, so run again: "))
+        remedy = "what is finished is kept, so run again, or `tkm verify` where that does not help"
+        sys.exit(_say(error, SOME_FAILED, f"the store could not be read or written; {remedy}: "))
 
 
 def _say(error: Exception, status: int, before: str = "") -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from flows.work import Digest
 from storage.artifacts import closed_keys, open_keys
 from storage.runs import Failure
-from storage.sealed import DamagedDocumentError, OtherFormError, seal, unseal
+from storage.sealed import DocumentError, seal, unseal
 from storage.sources import InputError, Source, find_sources
 from storage.store import Store
 from tasks.merge import Finished
@@ -128,7 +128,7 @@ def read_digests(store: Store, group: Group) -> dict[str, Digest]:
     """Digests of the group's videos that earlier runs computed, by address; none where they are damaged: they are made anew."""
     try:
         return unseal(store.read(f"digests/{group.name}.json"), _digests)
-    except (FileNotFoundError, DamagedDocumentError, OtherFormError):
+    except (FileNotFoundError, DocumentError):
         return {}
 
 

@@ -23,7 +23,7 @@ from flows.cluster import PROGRESS_TOPIC
 from flows.settings import Limits
 from storage.artifacts import DamagedArtifactError
 from storage.runs import Failure
-from storage.sealed import DamagedDocumentError, OtherFormError, seal, unseal
+from storage.sealed import DocumentError, seal, unseal
 from storage.sources import Source, content_digest, fingerprint
 from storage.store import StoreError
 from storage.video import VideoError
@@ -169,7 +169,7 @@ def remembered_failure(plan: VideoPlan, remembered: Collection[str]) -> Failure 
             continue
         try:
             known = unseal(plan.store.read(name), lambda facts: Failure(**facts))
-        except (FileNotFoundError, DamagedDocumentError, OtherFormError):
+        except (FileNotFoundError, DocumentError):
             continue  # the video is tried again
         message = known.message.replace(known.uri, plan.source.uri)  # the same content may have had another name
         return Failure(plan.video, plan.source.uri, stage.name, message, True, plan.shard)

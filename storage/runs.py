@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from storage.parquet import parquet_bytes, read_parquet
 from storage.schemas import PLAN
-from storage.sealed import DamagedDocumentError, OtherFormError, Understood, seal, unseal
+from storage.sealed import DocumentError, Understood, seal, unseal
 from storage.store import Store, StoreError
 
 _STAMP = "%Y%m%d-%H%M%S"
@@ -143,7 +143,7 @@ def _failures(value: Any) -> list[Failure]:
 def _read(store: Store, name: str, understand: Callable[[Any], Understood]) -> Understood:
     try:
         return unseal(store.read(name), understand)
-    except (DamagedDocumentError, OtherFormError) as error:
+    except DocumentError as error:
         raise _damaged(store, name, str(error)) from error
 
 

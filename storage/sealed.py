@@ -15,11 +15,15 @@ _DIGEST = "digest"
 Understood = TypeVar("Understood")
 
 
-class DamagedDocumentError(ValueError):
+class DocumentError(ValueError):
+    """A document says nothing that could be believed, or understood."""
+
+
+class DamagedDocumentError(DocumentError):
     """A document is not what was written."""
 
 
-class OtherFormError(ValueError):
+class OtherFormError(DocumentError):
     """A document is whole, but of a form that this version does not write."""
 
 

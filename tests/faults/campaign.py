@@ -118,8 +118,8 @@ def _tried(fault: Fault, place: Workshop) -> Outcome:
 
 def _judge(fault: Fault, place: Workshop, happened: Happened, outcome: Outcome) -> None:
     """Hold what is there against what is promised; then run once, with nothing in the way, and compare."""
-    calm, other = (place.calm[happened.scene.name, is_other] for is_other in (False, True))
-    root = happened.root
+    calm, root = place.calm(happened.scene.name), happened.root
+    both = (calm, place.calm(happened.scene.name, is_other=True)) if fault.kind == "race other" else (calm,)
     if "Traceback (most recent call last)" in happened.said:
         outcome.troubles.append(f"a traceback was printed: {happened.said[-600:]}")
     if happened.status not in (None, 0, 1, 2):
@@ -129,7 +129,7 @@ def _judge(fault: Fault, place: Workshop, happened: Happened, outcome: Outcome) 
         outcome.troubles.append(f"status {happened.status} of a run that had only to be patient: {happened.said[-600:]}")
     if happened.damaged is not None:
         _verify(place, happened, calm, outcome)
-    _count(outcome, "false_done", checks.false_claims(root, (calm, other)))
+    _count(outcome, "false_done", checks.false_claims(root, both))
     if fault.kind not in ("race", "race other") and _says_whole(happened, failed):
         _count(outcome, "false_done", scenes.different(scenes.published(root), calm.tables))
     kept = checks.committed(root)
@@ -143,7 +143,7 @@ def _judge(fault: Fault, place: Workshop, happened: Happened, outcome: Outcome) 
     outcome.troubles += [f"after a clean run, {line}" for line in scenes.different(found, calm.tables)]
     _count(outcome, "repeated", checks.repeated(before, scenes.written(root, names)))
     _count(outcome, "repeated", checks.computed_again(summary.frames, kept, calm))
-    _count(outcome, "false_done", checks.false_claims(root, (calm, other)))
+    _count(outcome, "false_done", checks.false_claims(root, both))
     outcome.troubles += [f"after a clean run, verify finds {line}" for line in checks.found_by_verify(root)]
 
 

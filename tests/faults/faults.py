@@ -21,7 +21,7 @@ from storage.store import Store
 from tests.faults import scenes
 from tests.faults.http_proxy import SPOILS, draw_bursts, proxy_to
 from tests.faults.scenes import OTHER, Scene
-from tests.faults.workshop import SECONDS, Workshop, scene_of
+from tests.faults.workshop import SECONDS, Workshop
 
 # Each in turn, so that a few faults hold many of them; what is quick, or harms in many ways, twice.
 KINDS = (
@@ -88,7 +88,7 @@ class Happened:
 @contextmanager
 def inflicted(fault: Fault, place: Workshop) -> Iterator[Happened]:
     """Let a fault happen to a run, or to what a run has left; what it was. Its disk, if any, is there until the context ends."""
-    scene = scene_of(place, fault.scene_name, fault.root_kind)
+    scene = place.scene(fault.scene_name, fault.root_kind)
     happened = Happened(place.new_root(fault.root_kind), scene)
     logs = place.folder / f"logs-{fault.seed}"
     logs.mkdir(exist_ok=True)
@@ -195,7 +195,7 @@ def _damage(fault: Fault, place: Workshop, happened: Happened, logs: Path) -> No
     """Flip bits of an object, or cut it short: of a finished run, or of one that was killed on its way."""
     rng = fault.rng
     if rng.random() < 0.7:
-        scenes.copy_to(happened.root, place.calm[happened.scene.name, False].contents)
+        scenes.copy_to(happened.root, place.calm(happened.scene.name).contents)
         state = "finished"
     else:
         process = place.start(logs / "run", happened.scene.command(happened.root, rng.randint(1, 5)))

@@ -63,6 +63,7 @@ def write_poses(file: Path) -> None:
         poses = standing(frames, places)
         boxes = dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), poses.box_xyxy_px.T, strict=True))
         rows = {"video": [name] * len(frames), "video_frames": [24] * len(frames), "frame": poses.frame, **boxes}
+        rows |= {"skeleton": [COCO_17.name] * len(frames), "box_score": poses.box_score}
         parts.append(pa.table({**rows, **keypoint_columns(COCO_17, poses.xy_px, poses.score)}))
     file.write_bytes(parquet_bytes(pa.concat_tables(parts)))
 

@@ -8,7 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tests.faults.scenes import Scene
 from tests.s3_server import BUCKET, S3Server, serve
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 400  # a command that takes longer hangs
+SECONDS = 900  # a command that takes longer hangs, however busy the machine
 _OTHER = {"track": {"iou_gate": 0.99}}  # what scenes.OTHER says, as settings
 
 
@@ -40,14 +40,29 @@ class Workshop:
     """Where faults are tried.
 
     folder   for what belongs to one fault
-    calm     undisturbed results, by name of the scene, and of the same under other parameters
+    made     undisturbed results, by name of the scene and whether it is under other parameters
     """
 
     folder: Path
     s3: S3Server
     prefect_url: str
     dask: str
-    calm: Mapping[tuple[str, bool], Calm]
+    made: dict[tuple[str, bool], Calm] = field(default_factory=dict)
+
+    def scene(self, name: str, root_kind: str) -> Scene:
+        """A scene by its name; clips lie where the results go."""
+        if name == "poses":
+            return Scene("poses", str(self.folder.parent / "poses.parquet"), of_poses=True)
+        return Scene("clips", f"s3://{BUCKET}/clips" if root_kind == "s3" else str(self.folder.parent / "clips"))
+
+    def calm(self, name: str, is_other: bool = False) -> Calm:
+        """A scene's undisturbed results, made when they are first asked for."""
+        if (name, is_other) not in self.made:
+            root = self.new_root("folder")
+            engine = {"dask": self.dask, "chunk_frames": 3}
+            _annotate(self.scene(name, "folder"), root, engine, _OTHER if is_other else {})
+            self.made[name, is_other] = Calm(scenes.objects(root), scenes.published(root))
+        return self.made[name, is_other]
 
     def new_root(self, kind: str) -> str:
         """An address below which nothing lies."""
@@ -79,32 +94,17 @@ def _annotate(scene: Scene, root: str, engine: Mapping[str, Any], settings: Mapp
 
 @contextmanager
 def workshop(folder: Path) -> Iterator[Workshop]:
-    """Start what all faults share, and make the undisturbed results; ended with the context."""
+    """Start what all faults share; ended with the context."""
     (folder / "s3").mkdir(parents=True)
     (folder / "work").mkdir()
-    clips, poses = folder / "clips", folder / "poses.parquet"
+    clips = folder / "clips"
     scenes.write_clips(clips)
-    scenes.write_poses(poses)
+    scenes.write_poses(folder / "poses.parquet")
     with serve(folder / "s3") as s3, _environment(s3.environment()), prefect_server() as wait, connect(None, 1) as client:
         for clip in clips.iterdir():
             Store(f"s3://{BUCKET}").write(f"clips/{clip.name}", clip.read_bytes())
         wait()
-        address = str(client.scheduler.address)  # type: ignore[union-attr]
-        calm = {}
-        for scene in (Scene("clips", str(clips)), Scene("poses", str(poses), of_poses=True)):
-            for is_other in (False, True):
-                root = str(folder / "calm" / f"{scene.name}-{is_other}")
-                _annotate(scene, root, {"dask": address, "chunk_frames": 3}, _OTHER if is_other else {})
-                calm[scene.name, is_other] = Calm(scenes.objects(root), scenes.published(root))
-        yield Workshop(folder / "work", s3, _prefect_url(), address, calm)
-
-
-def scene_of(place: Workshop, name: str, root_kind: str) -> Scene:
-    """A scene by its name; clips lie where the results go."""
-    folder = place.folder.parent
-    if name == "poses":
-        return Scene("poses", str(folder / "poses.parquet"), of_poses=True)
-    return Scene("clips", f"s3://{BUCKET}/clips" if root_kind == "s3" else str(folder / "clips"))
+        yield Workshop(folder / "work", s3, _prefect_url(), str(client.scheduler.address))  # type: ignore[union-attr]
 
 
 def _prefect_url() -> str:
