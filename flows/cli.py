@@ -112,10 +112,12 @@ def _main() -> None:
     ) as error:  # fmt: skip
         sys.exit(_say(error, SOME_FAILED))  # OSError: a full disk, a network that is down, rights
     except Exception as error:
+        from aiohttp import ClientError
         from botocore.exceptions import BotoCoreError
+        from botocore.parsers import ResponseParserError
         from deltalake.exceptions import DeltaError
 
-        if not isinstance(error, BotoCoreError | DeltaError):
+        if not isinstance(error, ClientError | BotoCoreError | ResponseParserError | DeltaError):
             raise  # a bug of ours: all of it helps
         remedy = "what is finished is kept, so run again, or `tkm verify` where that does not help"
         sys.exit(_say(error, SOME_FAILED, f"the store could not be read or written; {remedy}: "))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from random import Random
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ResponseStreamingError
 
+from storage import runs
+from storage.store import Store
 from tests.faults.http_proxy import SPOILS, Burst, Proxy, Spoil, draw_bursts, proxy_to
+from tests.faults.workshop import ROOT
 from tests.s3_server import BUCKET, S3Server
 
 DATA = bytes(range(256)) * 400
@@ -51,6 +57,20 @@ def test_an_answer_that_is_cut_is_noticed_by_its_length(s3_server: S3Server) -> 
         with pytest.raises((ResponseStreamingError, BotoCoreError)):
             client.get_object(Bucket=BUCKET, Key="proxy/cut")["Body"].read()
         assert client.get_object(Bucket=BUCKET, Key="proxy/cut")["Body"].read() == DATA
+
+
+@pytest.mark.slow
+def test_whichever_answer_is_the_first_that_is_cut_a_command_says_so_in_a_sentence(s3_server: S3Server, s3_root: str) -> None:
+    store = Store(s3_root)
+    runs.start_run(store, "20260101-000000-abcdef", {"input": "videos"})
+    environment = {**os.environ, "COLUMNS": "160"}
+    for first in range(1, 6):
+        with proxy_to(s3_server.endpoint_url, [Burst(first, 10_000, "cut answer")]) as proxy:
+            command = [sys.executable, "-m", "flows.cli", "status", s3_root]
+            own = {**environment, "AWS_ENDPOINT_URL": proxy.url}
+            done = subprocess.run(command, capture_output=True, text=True, env=own, cwd=ROOT, check=False)
+        assert done.returncode in (1, 2), (first, done.stdout)
+        assert done.stderr.startswith("tkm: "), (first, done.stderr)
 
 
 def test_a_seed_decides_the_bursts() -> None:
