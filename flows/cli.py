@@ -116,8 +116,9 @@ def _main() -> None:
         from botocore.exceptions import BotoCoreError
         from botocore.parsers import ResponseParserError
         from deltalake.exceptions import DeltaError
+        from pyarrow import ArrowException
 
-        if not isinstance(error, ClientError | BotoCoreError | ResponseParserError | DeltaError):
+        if not isinstance(error, ClientError | BotoCoreError | ResponseParserError | DeltaError | ArrowException):
             raise  # a bug of ours: all of it helps
         remedy = "what is finished is kept, so run again, or `tkm verify` where that does not help"
         sys.exit(_say(error, SOME_FAILED, f"the store could not be read or written; {remedy}: "))

@@ -165,4 +165,5 @@ def _rows_sha256(table: pa.Table) -> str:
 
 
 def _damaged(store: Store, name: str, why: str) -> StoreError:
+    why = " ".join(why.split())  # what Thrift says ends a line
     return StoreError(f"{store.root}/{name} {why}: it is damaged; `tkm verify {store.root}` puts right what can be")
