@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.14 python3.13 python3.12 
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p; done))
 DEMO := demo-output
 
-.PHONY: demo test test-fast lint bench lock clean
+.PHONY: demo test test-fast faults lint bench lock clean
 
 demo: $(READY)
 	$(BIN)/tkm annotate deployments/demo/cam01.mp4 --output $(DEMO)
@@ -18,6 +18,12 @@ test: $(READY)
 
 test-fast: $(READY)
 	$(BIN)/pytest -m "not slow"
+
+# N faults, numbered from SEED; a fault is tried again by its number: make faults SEED=17 N=1. RECORD=FILE adds the report to a file.
+N ?= 15
+SEED ?= 0
+faults: $(READY)
+	$(BIN)/python -u -m tests.faults --count $(N) --seed $(SEED) $(if $(RECORD),--record $(RECORD))
 
 lint: $(READY)
 	$(BIN)/ruff check .

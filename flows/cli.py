@@ -117,11 +117,14 @@ def _main() -> None:
     except Exception as error:
         from aiohttp import ClientError
         from botocore.exceptions import BotoCoreError
+        from botocore.parsers import ResponseParserError
         from deltalake.exceptions import DeltaError
+        from pyarrow import ArrowException
 
-        if not isinstance(error, BotoCoreError | ClientError | DeltaError):
+        if not isinstance(error, ClientError | BotoCoreError | ResponseParserError | DeltaError | ArrowException):
             raise  # a bug of ours: all of it helps
-        sys.exit(_say(error, SOME_FAILED, "the store, or what is read, failed; what is finished is kept, so run again: "))
+        remedy = "what is finished is kept, so run again, or `tkm verify` where that does not help"
+        sys.exit(_say(error, SOME_FAILED, f"the store, or what is read, failed; {remedy}: "))
 
 
 def _say(error: Exception, status: int, before: str = "") -> int:
@@ -366,13 +369,13 @@ def synthesize(
 def verify(uri: Address) -> None:
     """Read every byte of the artifacts and tables; withdraw what is damaged, so that the next run computes it again."""
     from storage import runs
-    from tasks.verify import verify_artifacts, verify_given, verify_tables, verify_weights
+    from tasks.verify import verify_artifacts, verify_given, verify_records, verify_tables, verify_weights
 
     root, _ = split_address(uri)
     store = _open(root)
     runs.find_run(store, None)
     stages = verify_artifacts(store, lambda stage: Console(stderr=True).print(f"reading {shown(stage)} ...", style="dim"))
-    given, weights = verify_given(store), verify_weights(store)
+    given, weights, records = verify_given(store), verify_weights(store), verify_records(store)
     published = verify_tables(store)
     table = Table("stage", "artifacts", "chunks", "MB", "damaged chunks", title=shown(store.root))
     for stage in stages:
@@ -390,9 +393,11 @@ def verify(uri: Address) -> None:
     for name in weights:
         again = "run again with the option that gave it, such as --pose-weights, and its file"
         console.print(f"[red]damaged[/] {one_line(name)}: removed; {again}", highlight=False)
+    for record in records:
+        console.print(f"[red]damaged[/] {one_line(record)}", highlight=False)
     for one in published.damage:
         console.print(f"[red]damaged[/] tables: {one_line(one)}: written anew from the artifacts", highlight=False)
-    if damage or given or weights or published.damage:
+    if damage or given or weights or records or published.damage:
         raise typer.Exit(SOME_FAILED)
 
 

@@ -4,14 +4,15 @@ takes one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from flows.known import Known
 from flows.work import Digest
 from storage.runs import Failure
+from storage.sealed import DocumentError, seal, unseal
 from storage.sources import InputError, Source, find_sources
 from storage.store import Store
 from tasks.merge import Finished
@@ -130,15 +131,18 @@ def with_missing(group: Group, plans: Sequence[VideoPlan], known: Known) -> Grou
 
 
 def read_digests(store: Store, group: Group) -> dict[str, Digest]:
-    """Digests of the group's videos that earlier runs computed, by address."""
+    """Digests of the group's videos that earlier runs computed, by address; none where they are damaged: they are made anew."""
     try:
-        rows = json.loads(store.read(f"digests/{group.name}.json"))
-    except FileNotFoundError:
+        return unseal(store.read(f"digests/{group.name}.json"), _digests)
+    except (FileNotFoundError, DocumentError):
         return {}
+
+
+def _digests(value: Any) -> dict[str, Digest]:
+    rows = value if isinstance(value, list) else value["videos"]  # a list by itself is of an earlier version
     return {row["uri"]: Digest(**row) for row in rows}
 
 
 def write_digests(store: Store, group: Group, digests: Mapping[str, Digest]) -> None:
     """Keep digests, so that later runs need not read the videos for them."""
-    data = json.dumps([asdict(digest) for _, digest in sorted(digests.items())], indent=1)
-    store.write(f"digests/{group.name}.json", data.encode())
+    store.write(f"digests/{group.name}.json", seal({"videos": [asdict(digest) for _, digest in sorted(digests.items())]}))

@@ -17,6 +17,7 @@ from flows.ablation_rows import Row, row_params
 from flows.calls import Call, run_all
 from flows.errors import EvaluationError
 from storage.runs import Failure
+from storage.sealed import DocumentError, seal, unseal
 from storage.store import Store
 from tasks import embed, estimate, index, paths, publish, refine, suppress, track
 from tasks.stage import Params, Resources
@@ -59,11 +60,10 @@ def tuned(
     start = Setting(NMS_GRID[row.method][0])
     name = f"ablation/tuning/{_digest(row, row_params(params, row, start, digests), clips)}.json"
     try:
-        kept = json.loads(store.read(name))
-        return Tuned(**{**kept, "setting": Setting(**kept["setting"])})
-    except FileNotFoundError:
+        return unseal(store.read(name), lambda kept: Tuned(**{**kept, "setting": Setting(**kept["setting"])}))
+    except (FileNotFoundError, DocumentError):
         found = _search(client, store, row, partial(row_params, params, row, digests=digests), clips, start)
-    store.write(name, json.dumps(asdict(found), indent=1).encode())
+    store.write(name, seal(asdict(found)))
     return found
 
 

@@ -6,8 +6,7 @@ remembered in the store; one that may pass is tried again here, after a pause, b
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from storage.addresses import hidden
 from storage.artifacts import DamagedArtifactError
 from storage.reading import LimitError
 from storage.runs import Failure
+from storage.sealed import DocumentError, seal, unseal
 from storage.sources import Source, content_digest, fingerprint
 from storage.store import StoreError
 from storage.video import VideoError
@@ -175,8 +175,11 @@ def remembered_failure(plan: VideoPlan, remembered: Collection[str]) -> Failure 
         name = failure_name(plan, stage.name)
         if name not in remembered:
             continue
-        facts: Mapping[str, str] = json.loads(plan.store.read(name))
-        message = facts["message"].replace(facts["uri"], plan.source.uri)  # the same content may have had another name
+        try:
+            known = unseal(plan.store.read(name), lambda facts: Failure(**facts))
+        except (FileNotFoundError, DocumentError):
+            continue  # the video is tried again
+        message = known.message.replace(known.uri, plan.source.uri)  # the same content may have had another name
         return Failure(plan.video, plan.source.uri, stage.name, message, True, plan.shard)
     return None
 
@@ -225,7 +228,7 @@ def _remembered(plan: VideoPlan, stage: str, error: VideoError) -> Failure:
     try:
         check_unchanged(plan)
         failure = Failure(plan.video, plan.source.uri, stage, str(error), True, plan.shard)
-        plan.store.write(failure_name(plan, stage), json.dumps(asdict(failure), indent=1).encode())
+        plan.store.write(failure_name(plan, stage), seal(asdict(failure)))
         return failure
     except Exception as trouble:
         return transient_failure(plan.source, stage, trouble)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage.parquet import parquet_bytes, read_parquet
+from storage.sealed import DamagedDocumentError, OtherFormError, is_damaged, seal, unseal
 from storage.store import Store, StoreError
 
 
@@ -130,19 +132,18 @@ class Artifact:
         return f"{self._chunks_prefix}/withdrawn"
 
     def manifest(self) -> Manifest | None:
-        """The closing manifest, or None where the artifact is not whole. One that is no JSON is damaged, and withdrawn.
+        """The closing manifest, or None where the artifact is not whole. One that is damaged is withdrawn.
 
-        StoreError for one of another form: another version of this package may have written it, so it stays.
+        StoreError for one of another form: another version of this package wrote it, so it stays.
         """
         try:
-            value = json.loads(self.store.read(self._manifest_name))
+            manifest = self._understood(Manifest.from_json, self._manifest_name)
         except FileNotFoundError:
             return None
-        except (ValueError, RecursionError):
+        except DamagedDocumentError:
             self.store.write(self._withdrawn_name, b"")
             self.store.delete(self._manifest_name)
             return None
-        manifest = self._understood(Manifest.from_json, value, self._manifest_name)
         self._check_own(manifest.chunks, self._manifest_name)
         return manifest
 
@@ -177,13 +178,12 @@ class Artifact:
         return [chunk for name in names if name.endswith(".json") and (chunk := self._chunk(name))]
 
     def _chunk(self, name: str) -> Chunk | None:
-        """A chunk's commit; None for one that is no JSON, which is taken back. StoreError as in `manifest`."""
+        """A chunk's commit; None for one that is damaged, which is taken back. StoreError as in `manifest`."""
         try:
-            value = json.loads(self.store.read(name))
-        except (ValueError, RecursionError):
+            chunk = self._understood(Chunk.from_json, name)
+        except DamagedDocumentError:
             self.store.delete(name)
             return None
-        chunk = self._understood(Chunk.from_json, value, name)
         self._check_own([chunk], name)
         return chunk
 
@@ -202,21 +202,28 @@ class Artifact:
                     "and run again"
                 )
 
-    def _understood(self, from_json: Callable[[Any], _Commit], value: Any, name: str) -> _Commit:
+    def _understood(self, from_json: Callable[[Any], _Commit], name: str) -> _Commit:
         try:
-            return from_json(value)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise StoreError(
-                f"{self.store.root}/{name} is not of the form that this version writes; use the version that wrote it, or, if it "
-                "is damaged, remove it and run again"
-            ) from error
+            return unseal(self.store.read(name), from_json)
+        except OtherFormError as error:
+            raise StoreError(f"{self.store.root}/{name} {error}; use the version that wrote it") from error
+
+    def damaged_commits(self) -> list[str]:
+        """A sentence on each commit, of the whole or of a chunk, that is not what was written. `chunks` takes them back."""
+        commits = [name for name in self.store.list(self._chunks_prefix) if name.endswith(".json")]
+        found = []
+        for name in (self._manifest_name, *commits):
+            with suppress(FileNotFoundError):
+                if is_damaged(self.store.read(name)):
+                    found.append(f"{name} is not what was written")
+        return found
 
     def commit(
         self, start: int, stop: int, table: pa.Table, state: pa.Table | None = None, *, seconds: float, device: str
     ) -> None:
         """Write the rows of the sampled frames [start, stop), then their commit. A lost race changes nothing."""
         chunk = self._written(start, stop, table, state, seconds, device)
-        self.store.create(f"{self._chunks_prefix}/{start:09d}-{stop:09d}.json", _json(asdict(chunk)))
+        self.store.create(f"{self._chunks_prefix}/{start:09d}-{stop:09d}.json", seal(asdict(chunk)))
 
     def commit_whole(
         self,
@@ -284,7 +291,7 @@ class Artifact:
             seconds=round(sum(chunk.seconds for chunk in chunks), 3),
             environment=environment,
         )
-        self.store.create(self._manifest_name, _json(asdict(manifest)))
+        self.store.create(self._manifest_name, seal(asdict(manifest)))
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
         """All rows in frame order; DamagedArtifactError where it is not whole. Digests are checked as in read_span."""
@@ -378,7 +385,7 @@ class Artifact:
             if (chunk.start, chunk.stop) in gone:
                 self.store.delete(name)
             else:
-                self.store.create(name, _json(asdict(chunk)))
+                self.store.create(name, seal(asdict(chunk)))
         self.store.delete(self._manifest_name)
 
     def _written(
@@ -423,6 +430,3 @@ def all_keys(store: Store) -> dict[str, set[str]]:
         keys.setdefault(stage, set()).add(key.removesuffix(".json"))
     return keys
 
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True).encode()

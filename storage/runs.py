@@ -5,16 +5,19 @@ plan-<group>.parquet the keys a group of videos relies on, written before the ru
 failures-<group>.json the videos of a group that failed in this run
 alive                written again and again while the run goes on
 ended.json           what came of it; missing while the run goes on, and after it was killed
+
+Each holds a digest of what it says; StoreError where one is read that is damaged.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,9 +28,11 @@ import pyarrow.compute as pc
 
 from storage.parquet import parquet_bytes, read_parquet
 from storage.schemas import PLAN
+from storage.sealed import DocumentError, Understood, seal, unseal
 from storage.store import Store, StoreError
 
 _STAMP = "%Y%m%d-%H%M%S"
+_ROWS_SHA256 = b"rows_sha256"
 _RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 _SHARD = re.compile(r"/plan-(\d\d)-\d{4,}\.parquet$")
 BEAT_S = 30.0  # between two signs of life
@@ -86,31 +91,31 @@ def split_address(address: str) -> tuple[str, str | None]:
 def start_run(store: Store, run: str, facts: Mapping[str, Any]) -> None:
     """Record what a run is about to do, and which process does it."""
     process = {"machine": _machine(), "pid": os.getpid()}
-    store.write(f"runs/{run}/started.json", json.dumps({**facts, "process": process}, indent=1, default=str).encode())
+    store.write(f"runs/{run}/started.json", seal({**facts, "process": process}))
 
 
 def write_plan(store: Store, run: str, group: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Record the artifacts that a group of videos relies on (columns of schemas.PLAN)."""
     table = pa.Table.from_pylist(list(rows), schema=PLAN)
+    table = table.replace_schema_metadata({**(PLAN.metadata or {}), _ROWS_SHA256: _rows_sha256(table)})
     store.write(f"runs/{run}/plan-{group}.parquet", parquet_bytes(table))
 
 
 def write_failures(store: Store, run: str, group: str, failures: Sequence[Failure]) -> None:
     """Record the videos of a group that failed, if any did."""
     if failures:
-        data = json.dumps([asdict(failure) for failure in failures], indent=1).encode()
-        store.write(f"runs/{run}/failures-{group}.json", data)
+        store.write(f"runs/{run}/failures-{group}.json", seal({"failures": [asdict(failure) for failure in failures]}))
 
 
 def read_failures(store: Store, run: str) -> list[Failure]:
     """The videos that failed in a run."""
     names = [name for name in store.list(f"runs/{run}") if name.split("/")[-1].startswith("failures-")]
-    return [Failure(**row) for name in names for row in json.loads(store.read(name))]
+    return [failure for name in names for failure in _read(store, name, _failures)]
 
 
 def end_run(store: Store, run: str, facts: Mapping[str, Any]) -> None:
     """Record what came of a run."""
-    store.write(f"runs/{run}/ended.json", json.dumps(facts, indent=1, default=str).encode())
+    store.write(f"runs/{run}/ended.json", seal(facts))
     store.delete(f"runs/{run}/alive")
 
 
@@ -185,15 +190,65 @@ def read_plan(store: Store, run: str, shard: int | None = None) -> pa.Table:
     names = [name for name in store.list(f"runs/{run}") if name.endswith(".parquet")]
     if shard is not None:  # the names of groups tell their shards, so most files need not be read
         names = [name for name in names if (told := _SHARD.search(name)) is None or int(told[1]) == shard]
-    tables = [read_parquet(store.read(name)) for name in names]
+    tables = [_plan(store, name) for name in names]
     plan = pa.concat_tables(tables) if tables else PLAN.empty_table()
     return plan if shard is None else plan.filter(pc.equal(plan["shard"], shard))
 
 
 def read_facts(store: Store, run: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """What a run recorded at its start and at its end; None for the end of one that goes on or was killed."""
-    started = json.loads(store.read(f"runs/{run}/started.json"))
+    """What a run recorded at its start, nothing where that is gone, and at its end; None for one that goes on or was killed."""
+    started, ended = (_facts(store, f"runs/{run}/{name}.json") for name in ("started", "ended"))
+    return started or {}, ended
+
+
+def is_whole_record(store: Store, name: str) -> bool:
+    """Whether an object under runs/ is what was written."""
     try:
-        return started, json.loads(store.read(f"runs/{run}/ended.json"))
+        if name.endswith(".parquet"):
+            _plan(store, name)
+        else:
+            _read(store, name, _failures if name.split("/")[-1].startswith("failures-") else dict)
+    except StoreError:
+        return False
+    return True
+
+
+def _facts(store: Store, name: str) -> dict[str, Any] | None:
+    try:
+        return _read(store, name, dict)
     except FileNotFoundError:
-        return started, None
+        return None
+
+
+def _failures(value: Any) -> list[Failure]:
+    rows = value if isinstance(value, list) else value["failures"]  # a list by itself is of an earlier version
+    return [Failure(**row) for row in rows]
+
+
+def _read(store: Store, name: str, understand: Callable[[Any], Understood]) -> Understood:
+    try:
+        return unseal(store.read(name), understand)
+    except DocumentError as error:
+        raise _damaged(store, name, str(error)) from error
+
+
+def _plan(store: Store, name: str) -> pa.Table:
+    data = store.read(name)
+    try:
+        table = read_parquet(data)
+        sha256 = (table.schema.metadata or {}).get(_ROWS_SHA256)  # earlier versions wrote none
+        if sha256 is not None and sha256.decode() != _rows_sha256(table):
+            raise _damaged(store, name, "has other rows than were written")
+        return table.cast(PLAN)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise _damaged(store, name, f"cannot be read: {error}") from error
+
+
+def _rows_sha256(table: pa.Table) -> str:
+    columns = [table[name].to_pylist() for name in PLAN.names]
+    return hashlib.sha256(json.dumps(columns).encode()).hexdigest()
+
+
+def _damaged(store: Store, name: str, why: str) -> StoreError:
+    why = " ".join(why.split())  # what Thrift says ends a line
+    return StoreError(f"{store.root}/{name} {why}: it is damaged; `tkm verify {store.root}` puts right what can be")

@@ -95,9 +95,9 @@ def read(
 
 
 @_without_secrets()
-def read_shard(store: Store, name: str, shard: int) -> pa.Table:
+def read_shard(store: Store, name: str, shard: int, *, columns: list[str] | None = None) -> pa.Table:
     """Rows of one shard of a published table."""
-    return _opened(store, name).to_pyarrow_table(filters=pc.field("shard") == shard)
+    return _opened(store, name).to_pyarrow_table(filters=pc.field("shard") == shard, columns=columns)
 
 
 def as_written(name: str, rows: pa.Table) -> pa.Table:

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from storage.artifacts import artifact_key
+from storage.sealed import DocumentError, seal, unseal
 from storage.store import Store
 
 _KEPT = 2  # checkpoints; the one before the newest is there in case that one is damaged
@@ -85,7 +85,7 @@ class Training:
 
     def begin(self, facts: Mapping[str, Any]) -> None:
         """Write down what the training is, for people; where it was begun before, what was written then stays."""
-        self.store.create(f"{self.folder}/training.json", _json({"what": self.what, **facts}))
+        self.store.create(f"{self.folder}/training.json", seal({"what": self.what, **facts}))
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Commit a checkpoint; of those before it all but the newest are removed."""
@@ -97,7 +97,7 @@ class Training:
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = path.stat().st_size
-        self.store.write(f"{stem}.json", _json({"bytes": size, "sha256": sha256}))
+        self.store.write(f"{stem}.json", seal({"bytes": size, "sha256": sha256}))
         earlier = [name for name in self._committed() if name < stem]
         for name in earlier[: 1 - _KEPT]:
             self._withdraw(name)
@@ -121,15 +121,15 @@ class Training:
         """Commit the trained weights."""
         trained = Trained(f"{self.folder}/{file}", len(data), hashlib.sha256(data).hexdigest())
         self.store.write(trained.name, data)
-        self.store.write(f"{self.folder}/done.json", _json(trained._asdict()))
+        self.store.write(f"{self.folder}/done.json", seal(trained._asdict()))
         return trained
 
     def finished(self) -> Trained | None:
         """The trained weights where the training is done, and they are whole; None where there is work left."""
         try:
-            trained = Trained(**json.loads(self.store.read(f"{self.folder}/done.json")))
+            trained = unseal(self.store.read(f"{self.folder}/done.json"), lambda facts: Trained(**facts))
             data = self.store.read(trained.name)
-        except FileNotFoundError:
+        except (FileNotFoundError, DocumentError):
             return None
         return trained if hashlib.sha256(data).hexdigest() == trained.sha256 else None
 
@@ -143,11 +143,11 @@ class Training:
         import torch
 
         try:
-            commit = json.loads(self.store.read(f"{stem}.json"))
+            sha256 = unseal(self.store.read(f"{stem}.json"), lambda commit: commit["sha256"])
             data = self.store.read(f"{stem}.pt")
-        except FileNotFoundError:
+        except (FileNotFoundError, DocumentError):
             return None
-        if hashlib.sha256(data).hexdigest() != commit["sha256"]:
+        if hashlib.sha256(data).hexdigest() != sha256:
             return None
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return Checkpoint(**{**state, "metrics": [Metric(*metric) for metric in state["metrics"]]})
@@ -155,7 +155,3 @@ class Training:
     def _withdraw(self, stem: str) -> None:
         self.store.delete(f"{stem}.json")
         self.store.delete(f"{stem}.pt")
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True).encode()

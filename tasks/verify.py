@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError
 
-from storage import runs, tables
+from storage import runs, table_log, tables
 from storage.artifacts import Artifact, DamagedArtifactError, all_keys
 from storage.given import is_whole_given
+from storage.schemas import FAILURES
+from storage.sealed import is_damaged
 from storage.store import Store
 from storage.weights import is_whole_weights
 from tasks import publish
@@ -26,6 +29,7 @@ from tasks.plan import SHARDS
 
 _THREADS = 8  # artifacts that are read at a time
 _TABLES = ("videos", "frames", "poses", "tracks")
+_FAILURES = "failures"
 _UNREADABLE = (OSError, pa.ArrowException, DeltaError)
 _Rows = Mapping[str, pa.Table]
 
@@ -79,20 +83,45 @@ def verify_weights(store: Store) -> tuple[str, ...]:
     return tuple(name for name in store.list("weights") if not is_whole_weights(store, name))
 
 
+def verify_records(store: Store) -> tuple[str, ...]:
+    """Read what runs have recorded, and what is remembered of videos, and take away what is damaged; a sentence on each.
+
+    Digests of videos and failures are made anew by the next run. What a run has recorded of itself nobody else knows.
+    """
+    remembered = [name for name in (*store.list("digests"), *store.list("failures")) if is_damaged(store.read(name))]
+    kept = (name for name in store.list("runs") if name.endswith((".json", ".parquet")))
+    records = [name for name in kept if not runs.is_whole_record(store, name)]
+    for name in (*remembered, *records):
+        store.delete(name)
+    return (
+        *(f"{name}: removed; the next run makes it anew" for name in remembered),
+        *(f"{name}: removed; what that run recorded there is not known any more" for name in records),
+    )
+
+
 def _verify(artifact: Artifact) -> tuple[int, int, list[str]]:
     """Chunks and bytes of an artifact, and what is damaged."""
+    commits = artifact.damaged_commits()
     chunks = artifact.chunks()
     damage = {chunk: found for chunk in chunks if (found := artifact.damage(chunk))}
     if damage:
         artifact.withdraw_damaged(damage)
     size = sum(part.bytes for chunk in chunks for part in (chunk.part, chunk.state) if part)
-    return len(chunks), size, list(damage.values())
+    return len(chunks), size, [*commits, *damage.values()]
 
 
 def verify_tables(store: Store) -> TablesVerified:
-    """Compare the published tables with the artifacts, and write those shards anew that differ or cannot be read."""
-    tables.create_tables(store)  # a table that somebody removed is filled again
-    videos, unknown, damage = 0, 0, []
+    """Compare the published tables with the artifacts, and write those shards anew that differ or cannot be read.
+
+    A table whose log is damaged is made anew as a whole: which of its commits are to be believed nobody knows.
+    """
+    broken = {name: found for name in (*_TABLES, _FAILURES) if (found := _broken(store, name))}
+    for name in broken:
+        table_log.remove(store, name)
+    tables.create_tables(store)  # also one that somebody removed is filled again
+    if _FAILURES in broken:
+        _tell_failures(store)
+    videos, unknown, damage = 0, 0, list(broken.values())
     for shard in range(SHARDS):
         rows, trouble = _published(store, shard)
         kept = [row for row in rows if row["publish_key"]]  # the others are being replaced; the next run does it, if none goes on
@@ -100,12 +129,44 @@ def verify_tables(store: Store) -> TablesVerified:
         videos, unknown = videos + len(known), unknown + len(kept) - len(known)
         for batch in _batches(known, {row["video"]: row["poses"] for row in kept}):
             trouble += _differences(store, batch)
-        if trouble:
+        listed = {row["video"] for row in rows}
+        trouble += _unlisted(store, shard, listed)
+        if trouble or "videos" in broken:
             damage += [f"shard {shard}: {line}" for line in trouble]
-            known = known or _finished_of_runs(store, shard)
-            others = {row["video"] for row in rows} - {video.video for _, video in known}
+            known += [(run, video) for run, video in _finished_of_runs(store, shard) if video.video not in listed]
+            others = listed - {video.video for _, video in known}
             tables.rewrite_shard(store, shard, [*_saved(store, others), *_rebuilt(store, known)])
     return TablesVerified(videos, unknown, tuple(damage))
+
+
+def _broken(store: Store, name: str) -> str | None:
+    """Why a table must be made anew as a whole, if it must."""
+    if found := table_log.damage(store, name):
+        return found
+    if name == _FAILURES:
+        try:
+            tables.read(store, name)
+        except _UNREADABLE as error:
+            return f"{name} cannot be read: {_confirmed(store, error)}"
+    return None
+
+
+def _confirmed(store: Store, error: Exception) -> Exception:
+    """The error, if it tells of damage: StoreError where it is the store that does not answer."""
+    store.reach()
+    return error
+
+
+def _tell_failures(store: Store) -> None:
+    """Fill `failures` with what the runs recorded, of each video the latest, unless a later run has finished it."""
+    latest: dict[str, dict[str, Any]] = {}
+    for run in runs.all_runs(store):
+        for video in finished_of_run(store, run):
+            latest.pop(video.video, None)
+        latest |= {failure.video: {**asdict(failure), "run": run} for failure in runs.read_failures(store, run)}
+    for shard in {row["shard"] for row in latest.values()}:
+        rows = [row for row in latest.values() if row["shard"] == shard]
+        tables.replace_failures(store, shard, [row["video"] for row in rows], pa.Table.from_pylist(rows, schema=FAILURES))
 
 
 def _published(store: Store, shard: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -113,7 +174,17 @@ def _published(store: Store, shard: int) -> tuple[list[dict[str, Any]], list[str
     try:
         return tables.read_shard(store, "videos", shard).to_pylist(), []
     except _UNREADABLE as error:
-        return [], [f"videos cannot be read: {error}"]
+        return [], [f"videos cannot be read: {_confirmed(store, error)}"]
+
+
+def _unlisted(store: Store, shard: int, listed: Collection[str]) -> list[str]:
+    """What tells that `videos` lacks rows: a run claims its videos there before it writes anything else of them."""
+    try:
+        told = pc.unique(tables.read_shard(store, "frames", shard, columns=["video"])["video"]).to_pylist()
+    except _UNREADABLE as error:
+        return [f"frames cannot be read: {_confirmed(store, error)}"]
+    lacking = sorted(set(told) - set(listed))
+    return [f"videos lacks {', '.join(lacking[:5])}, which frames tells of"] if lacking else []
 
 
 def _finished(store: Store, row: Mapping[str, Any]) -> tuple[str, Finished] | None:
@@ -158,7 +229,7 @@ def _differences(store: Store, batch: Sequence[tuple[str, Finished]]) -> list[st
         try:
             there = tables.read(store, name, videos=[video.video for _, video in batch])
         except _UNREADABLE as error:
-            found.append(f"{name} cannot be read: {error}")
+            found.append(f"{name} cannot be read: {_confirmed(store, error)}")
             continue
         if not tables.as_written(name, there).equals(tables.as_written(name, expected[name])):
             found.append(f"{name} is not what the artifacts hold of {len(batch)} videos")

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from storage import runs, tables
+from storage.sealed import seal
 from storage.store import Store
 from tasks import detect, estimate, index, publish
-from tasks.merge import merge
+from tasks.merge import merge, merge_failures
 from tasks.plan import VideoPlan, missing
-from tasks.verify import verify_artifacts, verify_tables
+from tasks.verify import verify_artifacts, verify_records, verify_tables
 from tests.conftest import plan_of, run_all
 from tests.tasks.plans import finished, recorded_run
 
@@ -130,3 +131,66 @@ def test_published_rows_that_are_not_their_artifacts_are_put_right(plan: VideoPl
     (line,) = verify_tables(plan.store).damage
     assert "poses" in line
     assert rows_of(plan) == before
+
+
+@pytest.mark.parametrize("how", ["flip", "cut", "empty"])
+@pytest.mark.parametrize("name", ["poses", "videos", "failures"])
+def test_a_table_whose_log_is_damaged_is_made_anew(plan: VideoPlan, name: str, how: str) -> None:
+    before = rows_of(plan)
+    log = sorted(plan.store.list(f"tables/{name}/_delta_log"))[-1 if how == "empty" else 0]
+    data = plan.store.read(log)
+    plan.store.write(log, {"flip": data.replace(b'"', b"#", 1), "cut": data[: len(data) // 2], "empty": b""}[how])
+    (line, *_) = verify_tables(plan.store).damage
+    assert log in line
+    assert rows_of(plan) == before
+    assert verify_tables(plan.store).damage == ()
+
+
+def test_a_commit_that_a_log_lacks_is_noticed(plan: VideoPlan) -> None:
+    before = rows_of(plan)
+    plan.store.delete(sorted(plan.store.list("tables/poses/_delta_log"))[0])
+    assert any("poses" in line for line in verify_tables(plan.store).damage)
+    assert rows_of(plan) == before
+
+
+def test_failures_that_cannot_be_read_are_told_again_as_the_runs_recorded_them(plan: VideoPlan) -> None:
+    store, run = plan.store, runs.new_run(plan.store)
+    runs.start_run(store, run, {})
+    failed = runs.Failure("other-1", "/other.mp4", "index", "/other.mp4 is broken", True, 5)
+    runs.write_failures(store, run, "05", [failed, runs.Failure(plan.video, "x", "track", "it passed", False, plan.shard)])
+    merge_failures(store, run, 5, [failed])
+    before = tables.read(store, "failures").to_pylist()
+    for file in store.list("tables/failures/shard=5"):
+        store.write(file, store.read(file)[:-9])
+    recorded_run(plan)  # a later run, which finished the other video
+    (line,) = verify_tables(store).damage
+    assert line.startswith("failures cannot be read")
+    assert tables.read(store, "failures").to_pylist() == before
+    assert verify_tables(store).damage == ()
+
+
+def test_records_that_are_damaged_are_taken_away_and_told(plan: VideoPlan) -> None:
+    store, run = plan.store, runs.all_runs(plan.store)[0]
+    assert verify_records(store) == ()
+    store.write("digests/03-0000.json", seal({"videos": []})[:-1])
+    names = ["digests/03-0000.json", f"runs/{run}/plan-group.parquet", f"runs/{run}/started.json"]
+    for name in names[1:]:
+        data = bytearray(store.read(name))
+        data[len(data) // 2] ^= 1
+        store.write(name, bytes(data))
+    assert sorted(line.partition(":")[0] for line in verify_records(store)) == names
+    assert [name for name in store.list("") if name in names] == []
+    assert verify_records(store) == ()
+
+
+@pytest.mark.parametrize("stage", ["detect", "publish"])
+def test_a_manifest_with_a_flipped_bit_is_named_and_not_believed(plan: VideoPlan, stage: str) -> None:
+    name = f"manifests/{stage}/{plan.keys[stage]}.json"
+    data = plan.store.read(name)
+    assert b'"rows": ' in data
+    at = data.index(b'"rows": ') + len(b'"rows": ')
+    plan.store.write(name, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    (line,) = damage_found(plan.store)
+    assert line == f"{name} is not what was written"
+    assert lacking(plan) == {stage}
+    assert damage_found(plan.store) == []
