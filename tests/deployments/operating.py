@@ -58,9 +58,17 @@ class Server:
 
     def ask(self, path: str, body: Any = None) -> Any:
         """The server's answer to a POST, or, without a body, to a GET."""
-        answer = httpx.request("GET" if body is None else "POST", f"{self.url}/{path}", json=body, timeout=_SECONDS)
+        return self._request("GET" if body is None else "POST", path, body).json()
+
+    def _request(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """An answer; asked again, as Prefect's own client does, where another process holds the server's database."""
+        for pause in (0.5, 1, 2, 4, 8, 16, 0):
+            answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=_SECONDS)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(pause)
         answer.raise_for_status()
-        return answer.json()
+        return answer
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
         """The runs of a deployment that a worker has taken, in order."""
@@ -76,7 +84,7 @@ class Server:
         try:
             yield
         finally:
-            httpx.delete(f"{self.url}/{path}/{made[0]['id']}", timeout=_SECONDS).raise_for_status()
+            self._request("DELETE", f"{path}/{made[0]['id']}")
 
     def start_run(self, flow: str, **parameters: Any) -> str:
         """Ask for a run of a deployment now; its id."""
