@@ -71,7 +71,9 @@ def store(any_root: str) -> Store:
 
 
 def test_records_of_runs_are_read_back(store: Store) -> None:
-    assert read_facts(store, RUN) == ({"input": "videos"}, None)
+    started, ended = read_facts(store, RUN)
+    assert started["input"] == "videos"
+    assert ended is None
     assert read_plan(store, RUN)["key"].to_pylist() == [f"value {n}" for n in range(50)]
     assert [failure.message for failure in read_failures(store, RUN)] == ["/a.mp4 is broken"]
     assert all(runs.is_whole_record(store, name) for name in store.list("runs"))
