@@ -19,6 +19,7 @@ from storage.artifacts import Artifact, DamagedArtifactError
 from storage.documents import read_annotations
 from storage.runs import find_run, split_address
 from storage.schemas import name_of
+from storage.sealed import seal, unseal
 from storage.sources import InputError, Source, content_digest, find_files, find_sources
 from storage.store import Store, StoreError
 
@@ -90,13 +91,13 @@ def artifact(any_root: str) -> Artifact:
 def test_a_manifest_that_names_files_of_others_is_refused(artifact: Artifact) -> None:
     store, manifest = artifact.store, f"manifests/index/{artifact.key}.json"
     store.write("manifests/index/x.json", b"precious")
-    facts = json.loads(store.read(manifest))
+    facts = unseal(store.read(manifest), dict)
     part = facts["chunks"][0]["part"]
     own = f"artifacts/index/{artifact.key}"
     for name in ("../../../../etc/passwd", "/etc/passwd", "manifests/index/x.json", "artifacts/index/other/x", f"{own}/../x", 7):
         for of in ("part", "state"):
             chunk = {**facts["chunks"][0], of: {**part, "name": name}}
-            store.write(manifest, json.dumps({**facts, "chunks": [chunk]}).encode())
+            store.write(manifest, seal({**facts, "chunks": [chunk]}))
             for use in (artifact.manifest, artifact.chunks, artifact.read, lambda: artifact.withdraw([])):
                 with pytest.raises(StoreError, match=rf"{manifest} names what is not of this artifact.*remove it"):
                     use()
@@ -108,7 +109,7 @@ def test_a_chunk_whose_span_is_none_is_refused(tmp_path: Path, span: dict[str, o
     one = Artifact(Store(str(tmp_path)), "index", "0" * 40)
     one.commit(0, 3, pa.table({"frame": [0, 1, 2]}), seconds=1.0, device="cpu")
     (name,) = one.store.list("chunks")
-    one.store.write(name, json.dumps({**json.loads(one.store.read(name)), **span}).encode())
+    one.store.write(name, seal({**unseal(one.store.read(name), dict), **span}))
     with pytest.raises(StoreError, match="not of this artifact"):
         one.chunks()
 

@@ -13,6 +13,7 @@ import pytest
 
 from storage import runs, tables
 from storage.artifacts import Artifact
+from storage.sealed import seal, unseal
 from storage.store import Store, StoreError
 from tasks.collect import Order, Outcome, collect
 from tasks.retention import Keep
@@ -127,7 +128,8 @@ def test_a_run_whose_process_is_gone_holds_nothing_back(store: Store) -> None:
         os._exit(0)
     os.waitpid(gone, 0)
     name = f"runs/{run}/started.json"
-    store.write(name, store.read(name).replace(f'"pid": {os.getpid()}'.encode(), f'"pid": {gone}'.encode()))
+    facts = unseal(store.read(name), dict)
+    store.write(name, seal({**facts, "process": {**facts["process"], "pid": gone}}))
     assert gc(store).collected
 
 
