@@ -179,7 +179,8 @@ def open_input(url: str) -> tuple[AbstractFileSystem, str]:
     try:
         fs, path = open_address(url)
     except (ValueError, ImportError) as error:
-        raise InputError(f"{url}: cannot be opened: {error}") from error
+        why = s3.explain(error, url) if s3.is_s3(url) else f"cannot be opened: {error}"
+        raise InputError(f"{url}: {why}") from error
     return fs, path
 
 
