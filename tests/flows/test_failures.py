@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from deltalake import DeltaTable
 
 from flows.annotate import Summary, annotate
 from flows.status import run_status
+from storage.sealed import seal, unseal
 from storage.store import Store
 from storage.video import MAX_SIDE_PX
 from tests.storage import clips
@@ -115,8 +115,8 @@ def test_they_are_remembered_until_they_are_to_be_tried_again(dataset: tuple[Pat
     memories = list((output / "failures").rglob("*.json"))
     assert len(memories) == len(BAD)
     for memory in memories:  # what is tried again would say what is true
-        facts = json.loads(memory.read_text())
-        memory.write_text(json.dumps({**facts, "message": f"{facts['uri']} is remembered"}))
+        facts = unseal(memory.read_bytes(), dict)
+        memory.write_bytes(seal({**facts, "message": f"{facts['uri']} is remembered"}))
     again = run(videos, output)
     assert {failure.uri: failure.message for failure in again.failures} == {uri: f"{uri} is remembered" for uri in said}
     assert (sum(again.frames.values()), again.changed) == (0, 0)
