@@ -39,8 +39,8 @@ def undisturbed(videos: Path, prefect_server: None, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    folder = tmp_path / "dask"
+def cluster(any_root: str, tmp_path: Path) -> Iterator[Cluster]:
+    folder = tmp_path / "dask"  # after any_root, whose credentials its processes inherit
     folder.mkdir()
     with start_cluster(folder) as cluster:
         start_workers(cluster)
