@@ -175,9 +175,8 @@ def test_records_that_are_damaged_are_taken_away_and_told(plan: VideoPlan) -> No
     store.write("digests/03-0000.json", seal({"videos": []})[:-1])
     names = ["digests/03-0000.json", f"runs/{run}/plan-group.parquet", f"runs/{run}/started.json"]
     for name in names[1:]:
-        data = bytearray(store.read(name))
-        data[len(data) // 2] ^= 1
-        store.write(name, bytes(data))
+        data = store.read(name)
+        store.write(name, data[: len(data) // 2])
     assert sorted(line.partition(":")[0] for line in verify_records(store)) == names
     assert [name for name in store.list("") if name in names] == []
     assert verify_records(store) == ()
