@@ -1,11 +1,13 @@
 """What the runs of a store refer to, and whether that is all: what garbage collection must leave.
 
 A run writes its plan before it looks at what is there, so whatever it found there is in its plan. While a run is at work and has
-not planned all of its videos, what it will look for is not known.
+not planned all of its videos, what it will look for is not known. What the tables show is referred to also where the plan that it
+comes from is gone: `tkm verify` takes a damaged one away.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +16,10 @@ from datetime import datetime
 import pyarrow.compute as pc
 
 from storage import runs, tables
+from storage.artifacts import Artifact
 from storage.runs import RunState
 from storage.store import Store, StoreError
+from tasks import publish
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -26,7 +30,7 @@ class Marks:
 
     runs      those that were looked at, the oldest first
     states    of those that have not ended, by run: how far they are
-    keys      of artifacts in the plan of any of the runs, by stage
+    keys      of artifacts in the plan of any of the runs, or that the tables' rows rest on, by stage
     at_work   of artifacts in the plans of runs at work, by stage
     sha256    digests in their parameters, and of content that stands for a video, such as of given poses and of weights
     planning  runs at work that have not planned all of their videos
@@ -64,8 +68,25 @@ def read_marks(store: Store, forgotten: Collection[str], now: datetime) -> Marks
                 at_work.setdefault(stage, set()).update(of_stage)
             sha256.update(digest for params in pc.unique(own["params"]).to_pylist() for digest in _SHA256.findall(params))
         sha256.update(pc.unique(plan["content_sha256"]).to_pylist())
+    _add_shown(store, keys, sha256)
     planning = tuple(run for run, state in sorted(going_on.items()) if not state.has_planned_all)
     return Marks(found, states, keys, at_work, sha256, planning)
+
+
+def _add_shown(store: Store, keys: dict[str, set[str]], sha256: set[str]) -> None:
+    """Add what the tables' rows rest on and no plan tells, as far as manifests do."""
+    shown = set(tables.read(store, "videos", columns=["publish_key"])["publish_key"].to_pylist()) - {""}
+    waiting = [(publish.STAGE.name, key) for key in shown]
+    while waiting:
+        stage, key = waiting.pop()
+        if key in keys.setdefault(stage, set()):
+            continue  # and so are its inputs
+        keys[stage].add(key)
+        manifest = Artifact(store, stage, key).manifest()
+        if manifest:
+            sha256.update([*manifest.weights.values(), *_SHA256.findall(json.dumps(dict(manifest.params)))])
+            sha256.update(digest for name, digest in manifest.inputs.items() if name == "content")
+            waiting += [(name, own) for name, own in manifest.inputs.items() if name != "content"]
 
 
 def planned_keys(store: Store, found: Collection[str]) -> Iterator[dict[str, str]]:

@@ -49,12 +49,13 @@ def record(store: Store, videos: Mapping[str, Keys], *, groups: int = 1, has_end
     return run
 
 
-def show(store: Store, one: str, run: str) -> None:
-    """Have the published tables show a video of a run."""
+def show(store: Store, one: str, run: str, publish_key: str = "k") -> None:
+    """Have the published tables show a video of a run, from this artifact."""
     tables.create_tables(store)
     values = {
         "video": one, "name": one, "uri": "/videos/x.mp4", "content_sha256": "c", "codec": "h264", "width_px": 1, "height_px": 1,
-        "video_frames": 1, "frames": 1, "duration_ns": 0, "poses": 0, "tracks": 0, "publish_key": "k", "run": run, "shard": 3,
+        "video_frames": 1, "frames": 1, "duration_ns": 0, "poses": 0, "tracks": 0, "run": run, "shard": 3,
+        "publish_key": publish_key,
     }  # fmt: skip
     of_video = pa.table({name: [value] for name, value in values.items()}).select(VIDEOS.names).cast(VIDEOS)
     rows = {"videos": of_video, "frames": FRAMES.empty_table(), "poses": POSES.empty_table(), "tracks": TRACKS.empty_table()}

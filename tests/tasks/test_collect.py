@@ -67,6 +67,20 @@ def test_what_no_run_refers_to_goes_and_all_else_stays(store: Store) -> None:
     assert not gc(store).collected
 
 
+def test_what_the_tables_show_stays_also_where_the_plan_of_its_run_is_gone(store: Store) -> None:
+    shown, unshown = video("estimate", "track", "publish", of="shown"), video("estimate", "publish", of="unshown")
+    for keys, name in ((shown, "shown"), (unshown, "unshown")):
+        taken: dict[str, str] = {}
+        for stage in keys:
+            make(store, stage, f"{name}{stage}", inputs=taken)
+            taken = {stage: keys[stage]}
+    run = record(store, {"shown": shown, "unshown": unshown})
+    show(store, "shown", run, shown["publish"])
+    store.delete(f"runs/{run}/plan-03-0000.parquet")  # damaged, and taken away by `tkm verify`
+    gc(store)
+    assert keys_there(store) == set(shown.items())
+
+
 def test_what_is_young_stays(store: Store) -> None:
     make(store, "estimate", "nobody")
     record(store, {})
