@@ -10,15 +10,13 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks import clips, evaluate, report
-from benchmarks.machine import machine, versions
+from benchmarks.record import heading, record
 
-RESULTS = Path(__file__).parent / "results"
 MEASUREMENTS = ("speed", "memory", "start", "plain", "evaluate", "synthetic", "networks")
 # Storage and GMAC of the embedded and of the paper's heads: a ResNet's depth and its crops' size change neither bytes nor G_k.
 NETWORKS = (("--network", "movenet-thunder"), ("--network", "resnet-50", "--input-px", "256x192"))
@@ -75,14 +73,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=MEASUREMENTS, help="leave the others out")
     parser.add_argument("--record", metavar="NAME", help="also write the report to benchmarks/results/NAME.md")
     options = parser.parse_args()
-    parts = [f"# Benchmark of {time.strftime('%Y-%m-%d')}\n\n- {machine()}\n- {versions()}"]
+    parts = [heading("Benchmark of")]
     print(parts[0], flush=True)
     for section in sections(options.frames, options.long_frames, set(options.only)):
         print(f"\n{section}", flush=True)
         parts.append(section)
-    if options.record:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{options.record}.md").write_text("\n\n".join(parts) + "\n")
+    record("\n\n".join(parts), options.record)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import association_why
-from benchmarks.__main__ import RESULTS
 from benchmarks.association_sweep import (
     COMBINATIONS,
     DEFAULT_FLOOR,
@@ -34,7 +33,7 @@ from benchmarks.association_sweep import (
     sweep,
 )
 from benchmarks.evaluate import DATA
-from benchmarks.machine import machine, versions
+from benchmarks.record import heading, record
 from benchmarks.report import table
 from tkm.metrics.bootstrap import Difference, Differences, paired_bootstrap
 from tkm.metrics.scores import VideoScores, pool
@@ -179,7 +178,7 @@ def main() -> int:
         return 2
 
     began = time.perf_counter()
-    parts = [f"# Association on bonn's detections, {time.strftime('%Y-%m-%d')}", f"- {machine()}\n- {versions()}"]
+    parts = [heading("Association on bonn's detections,")]
     videos = read_videos(options.data)
     names = ["A, " + ", ".join(videos[v].name for v in halves(len(videos))[0]), f"B, the other {len(videos) // 2}"]
     parts.append(f"Halves, every second sequence by name: {names[0]}; {names[1]}.")
@@ -192,8 +191,7 @@ def main() -> int:
     parts.append(f"All of this took {time.perf_counter() - began:.0f} s.")
     report = "\n\n".join(parts)
     print(report)
-    if options.record:
-        (RESULTS / f"{options.record}.md").write_text(f"{report}\n")
+    record(report, options.record)
     return 0
 
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.__main__ import RESULTS
 from benchmarks.association_sweep import (
     DEFAULT_GATE,
     NO_THRESHOLD,
@@ -26,7 +25,7 @@ from benchmarks.association_sweep import (
 )
 from benchmarks.association_why import MEASURES, identities, oracle_ids
 from benchmarks.evaluate import DATA
-from benchmarks.machine import machine, versions
+from benchmarks.record import heading, record
 from benchmarks.report import table
 from tasks.track import MEMORY_SIMILARITY
 from tkm.metrics.bootstrap import Difference, paired_bootstrap
@@ -102,16 +101,14 @@ def main() -> int:
     videos, setting = read_videos(options.data), default_setting("pnms", "oks")
     kept = [v.poses.take(is_kept(v.poses, setting.method, setting.nms, setting.floor)) for v in videos]
     report = "\n\n".join([
-        f"# Memory of missed people on bonn's detections, {time.strftime('%Y-%m-%d')}",
-        f"- {machine()}\n- {versions()}",
+        heading("Memory of missed people on bonn's detections,"),
         f"{len(videos)} sequences, {sum(map(len, kept))} survivors of the default pNMS, no keypoint threshold. Gains over the "
         "same measure without memory, at the default memory_similarity, with 95% intervals by paired bootstrap over sequences.",
         table(HEAD, list(lines(videos, kept))),
         f"All of this took {time.perf_counter() - began:.0f} s.",
     ])  # fmt: skip
     print(report)
-    if options.record:
-        (RESULTS / f"{options.record}.md").write_text(f"{report}\n")
+    record(report, options.record)
     return 0
 
 

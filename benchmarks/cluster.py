@@ -9,7 +9,6 @@ label for a worker of two threads, one that runs networks and one that feeds it,
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -18,26 +17,18 @@ from typing import Any
 from distributed import Client
 
 from benchmarks import busy
-from benchmarks.machine import machine, versions
+from benchmarks.commands import cluster_and_prefect, command
+from benchmarks.record import heading, record
 from benchmarks.report import table
-from benchmarks.scale import RESULTS, command
-from flows.server import prefect_server
 from storage import runs
 from storage.store import Store
 from tasks.merge import read_results
-from tests.cluster import start_cluster
 
 
 def measure(videos: str, workers: int, threads: int, folder: Path) -> dict[str, Any]:
     """Annotate videos on a scheduler, a GPU-labelled worker and CPU workers of their own."""
-    (folder / "dask").mkdir()
-    os.environ["PREFECT_HOME"] = str(folder / "prefect")
     output = str(folder / "results")
-    with prefect_server() as ready, start_cluster(folder / "dask") as cluster:
-        ready()
-        from prefect.settings import PREFECT_API_URL
-
-        os.environ["PREFECT_API_URL"] = str(PREFECT_API_URL.value())
+    with cluster_and_prefect(folder) as cluster:
         cluster.start_worker("gpu", "GPU=1", threads, "benchmarks.busy")
         for number in range(workers):
             cluster.start_worker(f"cpu{number}", "CPU=1", 1)
@@ -95,14 +86,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads of the GPU-labelled worker")
     parser.add_argument("--record", metavar="NAME")
     options = parser.parse_args()
-    head = f"# Cluster, {time.strftime('%Y-%m-%d')}\n\n- {machine()}\n- {versions()}\n"
+    head = heading("Cluster,")
     with tempfile.TemporaryDirectory() as folder:
         command("synthesize", f"{folder}/val", "--split", "val", "--videos", str(options.clips), "--quiet")
         found = measure(f"{folder}/val/videos", options.workers, options.threads, Path(folder))
-    text = f"{head}\n{report(found)}\n"
+    text = f"{head}\n\n{report(found)}"
     print(text)
-    if options.record:
-        (RESULTS / f"{options.record}.md").write_text(text)
+    record(text, options.record)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.__main__ import RESULTS
 from benchmarks.identity_people import People, read_people
-from benchmarks.machine import machine, versions
+from benchmarks.record import heading, record
 from benchmarks.report import table
 from storage.sources import content_digest, find_sources
 from storage.store import Store
@@ -217,7 +216,7 @@ def main() -> None:
     parser.add_argument("--record", metavar="NAME", help="also write the report to benchmarks/results/NAME.md")
     options = parser.parse_args()
     began = time.perf_counter()
-    parts = [f"# Who is who over gaps, {time.strftime('%Y-%m-%d')}", f"- {machine()}\n- {versions()}"]
+    parts = [heading("Who is who over gaps,")]
     found = list(measured(options))
     parts.append(
         f"{len(found)} clips of {options.videos}, every {options.every} frames. Percent of links that are right, 95% intervals "
@@ -229,8 +228,7 @@ def main() -> None:
     parts.append(f"All of this took {time.perf_counter() - began:.0f} s.")
     text = "\n\n".join(parts)
     print(text)
-    if options.record:
-        (RESULTS / f"{options.record}.md").write_text(f"{text}\n")
+    record(text, options.record)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,8 @@ import av
 import psutil
 
 from benchmarks.clips import DEMO
-from benchmarks.machine import machine, versions
+from benchmarks.record import heading, record
 from benchmarks.report import table
-from benchmarks.scale import RESULTS
 from storage.store import Store
 from tasks.merge import read_results
 
@@ -121,13 +120,12 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--record", metavar="NAME")
     options = parser.parse_args()
-    head = f"# A long video, {time.strftime('%Y-%m-%d')}\n\n- {machine()}\n- {versions()}\n"
+    head = heading("A long video,")
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options.hours, Path(folder))
-    text = f"{head}\n{report(found)}\n"
+    text = f"{head}\n\n{report(found)}"
     print(text)
-    if options.record:
-        (RESULTS / f"{options.record}.md").write_text(text)
+    record(text, options.record)
 
 
 if __name__ == "__main__":

@@ -10,47 +10,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from benchmarks.commands import cluster_and_prefect, command
 from benchmarks.entries import FRAMES, entries
-from benchmarks.machine import machine, versions
+from benchmarks.record import heading, record
 from benchmarks.report import table
-from flows.server import prefect_server
 from storage.store import Store
 from tasks.pipeline import PIPELINE
-from tests.cluster import Cluster, start_cluster
+from tests.cluster import Cluster
 from tests.s3_server import BUCKET, S3Server, serve
 
 _UNUSED = ("boxes", "poses", "shots")  # stages that a run has by option only
-RESULTS = Path(__file__).parent / "results"
-_ROOT = Path(__file__).resolve().parents[1]
-
-
-def command(*arguments: str) -> dict[str, Any]:
-    """Seconds, processor seconds and peak memory of a command."""
-    began, peak_mb = time.perf_counter(), 0.0
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([sys.executable, "-m", "flows.cli", *arguments], cwd=_ROOT, stdout=log, stderr=log)
-        watched = psutil.Process(process.pid)
-        while process.poll() is None:
-            with suppress(psutil.NoSuchProcess):
-                peak_mb, used = max(peak_mb, watched.memory_info().rss / 1e6), watched.cpu_times()
-            time.sleep(0.1)
-        seconds = time.perf_counter() - began
-        if process.returncode:
-            log.seek(0)
-            raise RuntimeError(f"tkm {' '.join(arguments)} failed:\n{log.read().decode()}")
-    return {"seconds": seconds, "peak_mb": peak_mb, "processor": used.user + used.system}
 
 
 @contextmanager
@@ -64,17 +41,11 @@ def counted(server: S3Server) -> Iterator[Counter[str]]:
 def measure(videos: int, workers: int, threads: int, folder: Path) -> dict[str, Any]:
     """Annotate so many videos, then run the same command again, and plan it without running it."""
     (folder / "s3").mkdir()
-    (folder / "dask").mkdir()
-    os.environ["PREFECT_HOME"] = str(folder / "prefect")
     with serve(folder / "s3") as server:
         os.environ |= server.environment()
         inputs = Store(f"s3://{BUCKET}/videos")
         inputs._fs.pipe({inputs.path(f"{n:06d}.mp4"): data for n, data in enumerate(entries(videos))})
-        with prefect_server() as ready, start_cluster(folder / "dask") as cluster:
-            ready()
-            from prefect.settings import PREFECT_API_URL
-
-            os.environ["PREFECT_API_URL"] = str(PREFECT_API_URL.value())
+        with cluster_and_prefect(folder) as cluster:
             _start_workers(cluster, workers, threads)
             run = ["annotate", inputs.root, "--output", f"s3://{BUCKET}/results", "--dask", cluster.address, "--quiet"]
             found: dict[str, Any] = {}
@@ -139,14 +110,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=4, help="threads, and CPUs offered, of each")
     parser.add_argument("--record", metavar="NAME")
     options = parser.parse_args()
-    head = f"# Scale, {time.strftime('%Y-%m-%d')}\n\n- {machine()}\n- {versions()}\n"
+    head = heading("Scale,")
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options.videos, options.workers, options.threads, Path(folder))
     print(json.dumps(found), file=sys.stderr)
-    text = f"{head}\n{report(found)}\n"
+    text = f"{head}\n\n{report(found)}"
     print(text)
-    if options.record:
-        (RESULTS / f"{options.record}.md").write_text(text)
+    record(text, options.record)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,17 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """How an artifact was made: what its key is the digest of, and on what."""
+
+    version: int
+    params: Mapping[str, Any]
+    weights: Mapping[str, str]
+    inputs: Mapping[str, str]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Progress:
     """What is committed of an artifact.
 
@@ -233,27 +244,13 @@ class Artifact:
         *,
         seconds: float,
         device: str,
-        version: int,
-        params: Mapping[str, Any],
-        weights: Mapping[str, str],
-        inputs: Mapping[str, str],
-        environment: Mapping[str, str],
+        provenance: Provenance,
     ) -> None:
         """Write the rows of all sampled frames of a new artifact, then its manifest: its one chunk needs no commit of its own."""
         chunk = self._written(0, frames, table, state, seconds, device)
-        self._create_manifest((chunk,), version, params, weights, inputs, environment)
+        self._create_manifest((chunk,), provenance)
 
-    def close(
-        self,
-        frames: int,
-        *,
-        version: int,
-        params: Mapping[str, Any],
-        weights: Mapping[str, str],
-        inputs: Mapping[str, str],
-        environment: Mapping[str, str],
-        found: Progress | None = None,
-    ) -> None:
+    def close(self, frames: int, provenance: Provenance, found: Progress | None = None) -> None:
         """Commit the whole, once its chunks cover all sampled frames (RuntimeError otherwise), and drop the chunks' commits.
 
         `found` is what the caller has just seen of it, if it has.
@@ -264,32 +261,24 @@ class Artifact:
         edges = [0, *(edge for chunk in found.chunks for edge in (chunk.start, chunk.stop)), frames]
         if any(stop != start for stop, start in zip(edges[::2], edges[1::2], strict=True)):
             raise RuntimeError(f"{self.stage}/{self.key} has chunks {edges[1:-1]} of {frames} frames; it cannot be closed")
-        self._create_manifest(found.chunks, version, params, weights, inputs, environment)
+        self._create_manifest(found.chunks, provenance)
         for name in self.store.list(self._chunks_prefix):
             self.store.delete(name)
 
-    def _create_manifest(
-        self,
-        chunks: tuple[Chunk, ...],
-        version: int,
-        params: Mapping[str, Any],
-        weights: Mapping[str, str],
-        inputs: Mapping[str, str],
-        environment: Mapping[str, str],
-    ) -> None:
+    def _create_manifest(self, chunks: tuple[Chunk, ...], provenance: Provenance) -> None:
         parts = [part for chunk in chunks for part in (chunk.part, chunk.state) if part]
         manifest = Manifest(
             stage=self.stage,
             key=self.key,
-            version=version,
-            params=params,
-            weights=weights,
-            inputs=inputs,
+            version=provenance.version,
+            params=provenance.params,
+            weights=provenance.weights,
+            inputs=provenance.inputs,
             chunks=chunks,
             rows=sum(chunk.part.rows for chunk in chunks),
             bytes=sum(part.bytes for part in parts),
             seconds=round(sum(chunk.seconds for chunk in chunks), 3),
-            environment=environment,
+            environment=provenance.environment,
         )
         self.store.create(self._manifest_name, seal(asdict(manifest)))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from storage.artifacts import Artifact, artifact_key
+from storage.artifacts import Artifact, Provenance, artifact_key
 from storage.documents import read_annotations, read_document
 from storage.sources import InputError
 from storage.store import Store
@@ -168,11 +168,5 @@ def _commit(
     artifact: Artifact, stage: Stage, params: Params, inputs: Mapping[str, str], table: pa.Table, frames: int, began: float
 ) -> None:
     artifact.commit(0, frames, stage.checked(table), seconds=time.perf_counter() - began, device="cpu")
-    artifact.close(
-        frames,
-        version=stage.version,
-        params=params.model_dump(mode="json"),
-        weights={},
-        inputs=inputs,
-        environment={"device": "cpu", "pyarrow": pa.__version__},
-    )
+    environment = {"device": "cpu", "pyarrow": pa.__version__}
+    artifact.close(frames, Provenance(stage.version, params.model_dump(mode="json"), {}, inputs, environment))

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from storage.artifacts import Artifact, Chunk, Progress
+from storage.artifacts import Artifact, Chunk, Progress, Provenance
 from storage.codecs import column, info_from_table
 from storage.given import given_frames, given_info, last_frame, read_given
 from storage.video import VideoError, VideoInfo, decode, probe
@@ -231,18 +230,18 @@ def close_if_whole(plan: VideoPlan, stage: Stage, frames: int) -> None:
     artifact = plan.artifact(stage)
     found = artifact.progress()
     if sum(chunk.stop - chunk.start for chunk in found.chunks) == frames:
-        artifact.close(frames, **_facts(plan, stage), found=found)
+        artifact.close(frames, _provenance(plan, stage), found)
 
 
-def _facts(plan: VideoPlan, stage: Stage) -> dict[str, Any]:
+def _provenance(plan: VideoPlan, stage: Stage) -> Provenance:
     """What a manifest tells of how an artifact was made."""
-    return {
-        "version": stage.version,
-        "params": plan.params[stage.name].model_dump(mode="json"),
-        "weights": dict(stage.weights(plan.params)),
-        "inputs": plan.inputs_of(stage),
-        "environment": {"device": runtime.description(), "pyarrow": pa.__version__},
-    }
+    return Provenance(
+        version=stage.version,
+        params=plan.params[stage.name].model_dump(mode="json"),
+        weights=dict(stage.weights(plan.params)),
+        inputs=plan.inputs_of(stage),
+        environment={"device": runtime.description(), "pyarrow": pa.__version__},
+    )
 
 
 def _commit_all(plan: VideoPlan, stage: Stage, found: Progress, frames: int, table: pa.Table, seconds: float) -> None:
@@ -268,7 +267,7 @@ def _commit_piece(
     artifact = plan.artifact(stage)
     device = runtime.description() if stage.resources.gpus else "cpu"
     if _is_closed(found, [piece], frames):
-        artifact.commit_whole(frames, table, state, seconds=seconds, device=device, **_facts(plan, stage))
+        artifact.commit_whole(frames, table, state, seconds=seconds, device=device, provenance=_provenance(plan, stage))
     else:
         artifact.commit(piece.start, piece.stop, table, state, seconds=seconds, device=device)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from storage.artifacts import Artifact, artifact_key
+from storage.artifacts import Artifact, Provenance, artifact_key
 from storage.codecs import candidates_from_table, column, detections_from_table, info_from_table, skeleton_of_table
 from storage.labelled import boxes_of, visibility_of
 from storage.learning_schemas import SAMPLES
@@ -136,14 +136,8 @@ def _complete(artifact: Artifact, plan: VideoPlan, people: pa.Table, frames: np.
         if start not in done:
             _commit(artifact, plan, people, frames, start, true, params)
     names = (index.STAGE.name, estimate.STAGE.name, suppress.STAGE.name)
-    artifact.close(
-        len(frames),
-        version=VERSION,
-        params={},
-        weights=dict(estimate.STAGE.weights(plan.params)),
-        inputs={name: plan.keys[name] for name in names},
-        environment={"device": runtime.description()},
-    )
+    weights, inputs = dict(estimate.STAGE.weights(plan.params)), {name: plan.keys[name] for name in names}
+    artifact.close(len(frames), Provenance(VERSION, {}, weights, inputs, {"device": runtime.description()}))
 
 
 def _commit(

@@ -14,15 +14,10 @@ from pathlib import Path
 
 from distributed import Client
 
+from tests.processes import START
+
 _SECONDS = 120  # a busy machine takes long to import what workers run
 _ROOT = Path(__file__).resolve().parents[1]
-# On Linux the kernel is asked to end a process with these tests, however they end.
-_START = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-os.execv(sys.executable, [sys.executable, "-m", "dask", *sys.argv[1:]])
-"""
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(_ROOT)}
 
 
@@ -64,7 +59,7 @@ class Cluster:
     def _start(self, name: str, *command: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-c", _START, *command],
+                [sys.executable, "-c", START, sys.executable, "-m", "dask", *command],
                 env={**os.environ, **_ENVIRONMENT},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

@@ -19,16 +19,11 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.processes import START
+
 BUCKET = "tests"  # one for all, since each bucket would hold some of the server's volumes for itself
 _SECONDS = 60  # a busy machine takes long to start it
 _PORTS = ("master", "volume", "filer", "s3")
-# On Linux the kernel is asked to end the server with these tests, however they end.
-_START = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,7 @@ def serve(folder: Path) -> Iterator[S3Server]:
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(weed), f"-logdir={folder}", "server", *arguments],
+            [sys.executable, "-c", START, str(weed), f"-logdir={folder}", "server", *arguments],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     try:

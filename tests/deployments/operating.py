@@ -19,17 +19,12 @@ from typing import Any
 
 import httpx
 
+from tests.processes import START
+
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENTS = ROOT / "deployments"
 _SECONDS = 240  # for anything that is waited for, on a machine that is busy with others
 _PREFECT = str(Path(sys.executable).with_name("prefect"))
-# On Linux the kernel is asked to end what is started here with these tests, however they end.
-_START = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 
 
 @dataclass(frozen=True)
@@ -159,7 +154,7 @@ def listener() -> Iterator[tuple[str, list[str]]]:
 def _process(server: Server, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as said:
         process = subprocess.Popen(
-            [sys.executable, "-c", _START, _PREFECT, *arguments],
+            [sys.executable, "-c", START, _PREFECT, *arguments],
             cwd=ROOT, env=dict(server.environment), stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
         )  # fmt: skip
     try:

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from storage.artifacts import Artifact, DamagedArtifactError, artifact_key, closed_keys
+from storage.artifacts import Artifact, DamagedArtifactError, Provenance, artifact_key, closed_keys
 from storage.sealed import seal
 from storage.store import Store, StoreError
 
-FACTS = {"version": 1, "params": {}, "weights": {}, "inputs": {}, "environment": {"device": "cpu"}}
+FACTS = Provenance(1, {}, {}, {}, {"device": "cpu"})
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_an_artifact_is_whole_only_when_it_is_closed(artifact: Artifact) -> None
     assert artifact.manifest() is None
     with pytest.raises(DamagedArtifactError, match="no whole artifact"):
         artifact.read()
-    artifact.close(6, **FACTS)
+    artifact.close(6, FACTS)
     assert artifact.read()["frame"].to_pylist() == [0, 1, 2, 3, 4, 5]
     manifest = artifact.manifest()
     assert manifest is not None
@@ -50,11 +50,11 @@ def test_an_artifact_is_whole_only_when_it_is_closed(artifact: Artifact) -> None
 
 def test_an_artifact_of_one_chunk_is_whole_at_once_and_leaves_no_commit_of_the_chunk(artifact: Artifact) -> None:
     assert artifact.progress().is_new
-    artifact.commit_whole(4, rows(0, 1, 2, 3), rows(9), seconds=1.0, device="cpu", **FACTS)
+    artifact.commit_whole(4, rows(0, 1, 2, 3), rows(9), seconds=1.0, device="cpu", provenance=FACTS)
     assert artifact.read()["frame"].to_pylist() == [0, 1, 2, 3]
     assert artifact.progress().is_whole
     assert artifact.store.list("chunks") == {}
-    artifact.commit_whole(4, rows(7, 7, 7, 7), seconds=1.0, device="cpu", **FACTS)
+    artifact.commit_whole(4, rows(7, 7, 7, 7), seconds=1.0, device="cpu", provenance=FACTS)
     assert artifact.read()["frame"].to_pylist() == [0, 1, 2, 3], "a lost race changes nothing"
     artifact.withdraw(artifact.chunks())
     assert not artifact.progress().is_new, "what was withdrawn is closed chunk by chunk, which takes its mark away"
@@ -64,16 +64,16 @@ def test_closing_with_a_gap_is_refused(artifact: Artifact) -> None:
     commit(artifact, 0, 4)
     commit(artifact, 5, 6)
     with pytest.raises(RuntimeError, match="cannot be closed"):
-        artifact.close(6, **FACTS)
+        artifact.close(6, FACTS)
     with pytest.raises(RuntimeError, match="cannot be closed"):
-        artifact.close(7, **FACTS)
+        artifact.close(7, FACTS)
     assert artifact.manifest() is None
 
 
 def test_a_second_commit_of_a_chunk_changes_nothing(artifact: Artifact) -> None:
     commit(artifact, 0, 2)
     commit(artifact, 0, 2, rows(7, 8))
-    artifact.close(2, **FACTS)
+    artifact.close(2, FACTS)
     assert artifact.read()["frame"].to_pylist() == [0, 1]
 
 
@@ -81,7 +81,7 @@ def test_overlapping_chunks_of_two_runs_give_each_frame_once(artifact: Artifact)
     commit(artifact, 0, 4)
     commit(artifact, 2, 6)
     commit(artifact, 4, 6)
-    artifact.close(6, **FACTS)
+    artifact.close(6, FACTS)
     assert artifact.read()["frame"].to_pylist() == [0, 1, 2, 3, 4, 5]
 
 
@@ -106,7 +106,7 @@ def test_a_span_with_a_hole_is_never_taken_for_nobody_there(artifact: Artifact) 
 def test_every_missing_part_is_withdrawn_at_the_first_one(artifact: Artifact) -> None:
     for low in range(0, 8, 2):
         commit(artifact, low, low + 2)
-    artifact.close(8, **FACTS)
+    artifact.close(8, FACTS)
     for n in (0, 2):
         part_path(artifact, n).unlink()
     with pytest.raises(DamagedArtifactError):
@@ -125,7 +125,7 @@ def test_state_is_kept_with_the_chunk_it_follows(artifact: Artifact) -> None:
 
 def test_what_another_version_wrote_is_named_and_stays(artifact: Artifact) -> None:
     commit(artifact, 0, 2)
-    artifact.close(2, **FACTS)
+    artifact.close(2, FACTS)
     name = f"manifests/detect/{artifact.key}.json"
     facts = json.loads(artifact.store.read(name))
     artifact.store.write(name, seal({**{field: facts[field] for field in facts if field != "digest"}, "of a later version": 1}))
@@ -141,7 +141,7 @@ def test_damage_is_noticed_and_only_its_chunk_is_withdrawn(artifact: Artifact, d
     for low in range(0, 6, 2):
         commit(artifact, low, low + 2)
     if closed:
-        artifact.close(6, **FACTS)
+        artifact.close(6, FACTS)
     path = part_path(artifact, 1)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -154,7 +154,7 @@ def test_damage_is_noticed_and_only_its_chunk_is_withdrawn(artifact: Artifact, d
     assert artifact.manifest() is None
     assert [(chunk.start, chunk.stop) for chunk in artifact.chunks()] == [(0, 2), (4, 6)]
     commit(artifact, 2, 4)
-    artifact.close(6, **FACTS)
+    artifact.close(6, FACTS)
     assert artifact.read()["frame"].to_pylist() == [0, 1, 2, 3, 4, 5]
 
 

@@ -15,7 +15,7 @@ from deltalake.exceptions import DeltaError
 
 from storage import tables
 from storage.addresses import open_address, refusal
-from storage.artifacts import Artifact, DamagedArtifactError
+from storage.artifacts import Artifact, DamagedArtifactError, Provenance
 from storage.documents import read_annotations
 from storage.runs import find_run, split_address
 from storage.schemas import name_of
@@ -84,7 +84,7 @@ def artifact(any_root: str) -> Artifact:
     """A whole artifact of one chunk."""
     one = Artifact(Store(any_root), "index", "0" * 40)
     one.commit(0, 3, pa.table({"frame": [0, 1, 2]}), seconds=1.0, device="cpu")
-    one.close(3, version=1, params={}, weights={}, inputs={}, environment={})
+    one.close(3, Provenance(1, {}, {}, {}, {}))
     return one
 
 

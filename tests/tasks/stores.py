@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from storage import runs, tables
-from storage.artifacts import Artifact
+from storage.artifacts import Artifact, Provenance
 from storage.schemas import FRAMES, POSES, TRACKS, VIDEOS
 from storage.store import Store
 
@@ -27,7 +27,7 @@ def make(store: Store, stage: str, name: str, chunks: int = 2, *, is_closed: boo
         rows = pa.table({"frame": np.arange(start, start + 2), "name": [name] * 2})
         artifact.commit(start, start + 2, rows, rows.slice(1), seconds=1.0, device="cpu")
     if is_closed:
-        artifact.close(2 * chunks, version=1, params={}, weights={}, inputs=inputs or {}, environment={})
+        artifact.close(2 * chunks, Provenance(1, {}, {}, inputs or {}, {}))
     return artifact
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from storage.artifacts import DamagedArtifactError
+from storage.artifacts import DamagedArtifactError, Provenance
 from storage.codecs import column
 from storage.store import Store, StoreError
 from tasks import detect, index, suppress
@@ -59,7 +59,7 @@ def plan_with(store: Store, short_run: VideoPlan, *stages: Stage) -> VideoPlan:
     plan = replace(short_run, store=store, keys={**short_run.keys, **own}, params=params)
     frames = short_run.artifact(index.STAGE).read()
     plan.artifact(index.STAGE).commit(0, frames.num_rows, frames, seconds=0, device="cpu")
-    plan.artifact(index.STAGE).close(frames.num_rows, version=1, params={}, weights={}, inputs={}, environment={})
+    plan.artifact(index.STAGE).close(frames.num_rows, Provenance(1, {}, {}, {}, {}))
     survivors = short_run.artifact(suppress.STAGE).read().combine_chunks()
     for start, stop in pairwise(INPUT_CHUNKS):
         is_mine = np.isin(survivors["frame"].to_numpy(), np.arange(start, stop))

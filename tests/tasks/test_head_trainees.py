@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from storage.artifacts import Artifact
+from storage.artifacts import Artifact, Provenance
 from storage.samples import samples_to_table
 from storage.sources import InputError
 from storage.store import Store
@@ -68,7 +68,7 @@ def sets(
         artifact = Artifact(Store(str(folder)), "samples", f"{n:040d}")
         own = samples(n, network, size_px)
         artifact.commit(0, FRAMES, samples_to_table(own), seconds=0, device="cpu")
-        artifact.close(FRAMES, version=1, params={}, weights={}, inputs={}, environment={})
+        artifact.close(FRAMES, Provenance(1, {}, {}, {}, {}))
         found.append(SampleSet(artifact, network, MOVENET, size_px, "coco_17", len(own)))
     return found
 
@@ -131,7 +131,7 @@ def test_a_video_in_which_nobody_comes_again_gives_no_pairs_and_stops_nothing(tm
     row = slice(0, 1)
     one = Samples(*(getattr(own, name)[row] for name in Samples.__dataclass_fields__))
     artifact.commit(0, 1, samples_to_table(one), seconds=0, device="cpu")
-    artifact.close(1, version=1, params={}, weights={}, inputs={}, environment={})
+    artifact.close(1, Provenance(1, {}, {}, {}, {}))
     alone = SampleSet(artifact, "movenet-thunder", MOVENET, SIZE_PX, "coco_17", 1)
     trainee = PairTrainee(head("matching"), Reader([made[0], alone]), Reader([]), MatchingTrainParams(positives=20), "matching")
     assert len(losses(trainee, steps=1)) == 1
