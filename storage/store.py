@@ -29,6 +29,8 @@ _SPARE_BYTES = 2**20  # a disk with less than this left is full
 _ONE_PUT_BYTES = 5 * 2**30  # what S3 takes in one request
 # A part that is . or .., an absolute path, or a control character, which a file name may hold but none of ours does.
 _LEADS_OUT = re.compile(r"^/|(?:^|/)\.\.?(?:/|$)|[\0-\x1f\x7f]")
+# In a folder's name, to delta-rs, which takes it for a URL: it fails on them, or looks below another name.
+_NOT_OF_DELTA = re.compile(r"[\[\]^|%\\\0-\x1f\x7f]")
 _SHOWN = 200  # characters of a name in an error
 
 
@@ -52,6 +54,8 @@ class Store:
             root = str(Path(root).expanduser().resolve())
             if Path(root).is_file():
                 raise StoreError(f"{root} is a file; give a folder, new or of an earlier run")
+            if wrong := _NOT_OF_DELTA.search(root):
+                raise StoreError(f"{root!r}: Delta Lake tables cannot lie below a name with {wrong[0]!r}; choose another output")
         object.__setattr__(self, "root", root.rstrip("/"))
         try:
             fsspec.get_filesystem_class(fsspec.utils.get_protocol(root))
