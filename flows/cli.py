@@ -131,7 +131,8 @@ def _say(error: Exception, status: int, before: str = "") -> int:
     message = before + str(error)
     if isinstance(error, OSError) and error.strerror:
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    message = re.sub(r"\n *↳ *", ": ", plain(message))  # delta-rs puts each cause on a line of its own
+    # delta-rs paints its errors, and puts each cause on a line of its own.
+    message = plain(re.sub(r"\n *↳ *", ": ", re.sub(r"\x1b\[[0-9;]*m", "", message)))
     Console(stderr=True).print(f"[bold red]tkm:[/] {escape(message)}", highlight=False, soft_wrap=True)
     return status
 
@@ -205,7 +206,7 @@ def _summarise(summary: Any) -> None:
     )
     for failure in summary.failures:
         again = "; tried again with --retry-failed" if failure.is_permanent else "; run again to retry"
-        console.print(f"  [red]failed[/] at {failure.stage}: {one_line(failure.message)}{again}", highlight=False)
+        console.print(f"  [red]failed[/] at {failure.stage}: {one_line(failure.message)}{again}", highlight=False, soft_wrap=True)
     root = shown(summary.root)
     console.print(
         f"tables: {root}/tables   run: {summary.run}\n"
@@ -418,7 +419,7 @@ def status(uri: Address, as_json: AsJson = False) -> None:
         table.add_row(stage.stage, *counts, f"{stage.seconds:.1f}", f"{stage.bytes / 1e6:.2f}")
     console.print(table)
     for failure in found.failures:
-        console.print(f"[red]failed[/] at {shown(failure.stage)}: {one_line(failure.message)}", highlight=False)
+        console.print(f"[red]failed[/] at {shown(failure.stage)}: {one_line(failure.message)}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -11,12 +11,11 @@ from storage.addresses import hidden
 # What acts on a terminal, or turns round what is read there: control characters but for ends of lines and tabs, and what Unicode
 # has to end lines and to change the direction of text; and surrogates, of which no terminal knows.
 _ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_PAINT = re.compile(r"\x1b\[[0-9;]*m")  # colours, which delta-rs puts into its errors
 
 
 def plain(text: str) -> str:
     """A text without secrets, in which what acts on a terminal is spelt out, by its number."""
-    return _ACTS.sub(lambda match: match[0].encode("unicode_escape").decode(), _PAINT.sub("", hidden(text)))
+    return _ACTS.sub(lambda match: match[0].encode("unicode_escape").decode(), hidden(text))
 
 
 def shown(text: str) -> str:

@@ -32,6 +32,8 @@ _YOUNG = timedelta(hours=12)  # half of the age at which garbage collection take
 _LEFTOVER = re.compile(r"\.[0-9a-f]{32}\.tmp|\.check-[0-9a-f]{32}")
 # A part that is . or .., an absolute path, or a control character, which a file name may hold but none of ours does.
 _LEADS_OUT = re.compile(r"^/|(?:^|/)\.\.?(?:/|$)|[\0-\x1f\x7f]")
+# In a folder's name, to delta-rs, which takes it for a URL: it fails on them, or looks below another name.
+_NOT_OF_DELTA = re.compile(r"[\[\]^|%\\\0-\x1f\x7f]")
 _SHOWN = 200  # characters of a name in an error
 
 
@@ -68,6 +70,8 @@ class Store:
             root = str(Path(root).expanduser().resolve())
             if Path(root).is_file():
                 raise StoreError(f"{root} is a file; give a folder, new or of an earlier run")
+            if wrong := _NOT_OF_DELTA.search(root):
+                raise StoreError(f"{root!r}: Delta Lake tables cannot lie below a name with {wrong[0]!r}; choose another output")
         object.__setattr__(self, "root", root.rstrip("/"))
         try:
             fsspec.get_filesystem_class(fsspec.utils.get_protocol(root))

@@ -119,6 +119,12 @@ def test_outputs_that_delta_would_keep_elsewhere_are_refused(name: str) -> None:
         Store(f"s3://bucket/{name}/out")
 
 
+@pytest.mark.parametrize("name", ["a[b", "a]b", "a^b", "a|b", "a%20b", "a\\b", "a\nb"])
+def test_folders_that_delta_would_not_find_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="choose another output"):
+        Store(str(tmp_path / name))
+
+
 def test_nothing_stays_of_a_write_that_failed(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with pytest.raises(TypeError):
