@@ -20,8 +20,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     home = tmp_path_factory.mktemp("prefect")
     with temporary_settings({PREFECT_HOME: home}), prefect_test_harness(server_startup_timeout=120):
         yield
-        # Prefect waits for its workers without a limit, having let go of their asyncio tasks: one that is collected in this moment
-        # never ends.
+        # Prefect waits for its workers without a limit, having let go of their asyncio tasks: one that is collected in this
+        # moment never ends.
         gc.disable()
     gc.enable()
 
