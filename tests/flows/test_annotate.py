@@ -110,6 +110,9 @@ def test_a_tracking_parameter_runs_track_and_publish_only(dataset: tuple[Path, P
     assert read_results(store, other.run, "tracks").num_rows == published(output, "tracks").shape[0]
     states = {stage.stage: (stage.done, stage.missing, stage.failed) for stage in run_status(store, other.run).stages}
     assert states["publish"] == (2, 0, 0)
+    back = run(videos, output)
+    assert (back.changed, sum(back.frames.values())) == (2, 0), "all of it is there, and only the tables show something else"
+    assert published(output, "tracks").shape[0] == published(original, "tracks").shape[0]
 
 
 def test_splitting_shots_is_a_stage_of_the_runs_that_ask_for_it_only(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:
