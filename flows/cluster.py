@@ -19,7 +19,7 @@ from storage import s3
 from tkm.networks import runtime
 
 PROGRESS_TOPIC = "tkm-progress"
-
+_STARTS = 3  # of a local cluster; a worker may be killed before it is one, as by the kernel where memory runs out
 
 _early: dict[tuple[int, bool], Future[LocalCluster]] = {}  # by number of workers, and whether they run networks
 
@@ -119,20 +119,31 @@ def _local(workers: int, networks: bool) -> LocalCluster:
         {
             "distributed.nanny.pre-spawn-environ": workers_environment,
             "distributed.scheduler.allowed-failures": 3,
+            "distributed.comm.timeouts.connect": "120s",  # all of it is on this machine: who does not answer yet is only busy
             "distributed.worker.profile.enabled": False,  # see flows.warm; neither has the scheduler, which runs in this process
         }
     )
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    with _no_interrupts():
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=cpus + 1,  # one for the networks' pass, the rest for CPU stages
-            resources={"CPU": cpus, "GPU": 1},
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=0,
-            preload=["flows.warm"] if networks else [],
-        )
+    starts = 0
+    while True:
+        starts += 1
+        try:
+            with _no_interrupts():
+                return LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=cpus + 1,  # one for the networks' pass, the rest for CPU stages
+                    resources={"CPU": cpus, "GPU": 1},
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    memory_limit=0,
+                    preload=["flows.warm"] if networks else [],
+                )
+        except (RuntimeError, OSError) as error:
+            if starts == _STARTS:
+                raise ClusterError(
+                    f"the workers of this machine did not start, tried {_STARTS} times: {error or type(error).__name__}; "
+                    "where memory runs out, --workers 1 takes the least"
+                ) from error
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from typing import IO
 from flows.errors import ServerError
 
 _SECONDS = 120  # a busy machine takes long to start one
+_EVENTS_SECONDS = 10
 # On Linux the kernel is asked to end the server with the process that started it, however that one ends. This is the command by
 # which Prefect starts a server for a flow: without the user interface, and without importing its command line first.
 _START = """
@@ -59,7 +60,10 @@ def prefect_server() -> Iterator[Callable[[], None]]:
             return
         home = PREFECT_HOME.value()
         with temporary_settings({PREFECT_API_URL: url}), _errors_of(home):
-            yield lambda: _wait(process, url, log, home)
+            try:
+                yield lambda: _wait(process, url, log, home)
+            finally:
+                _tell_events()
 
 
 @contextmanager
@@ -81,6 +85,17 @@ def _server(port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
             process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _tell_events() -> None:
+    """Send what is left to be sent, and let go of the connection.
+
+    Prefect keeps one a process, whatever server flows report to: later flows would tell a server that is gone of each event for
+    half a minute, and the process would wait for that as it ends.
+    """
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.drain_all(timeout=_EVENTS_SECONDS, at_exit=False)  # of logs too: Prefect has one list of what it keeps
 
 
 @contextmanager

@@ -195,6 +195,7 @@ def _damage(fault: Fault, place: Workshop, happened: Happened, logs: Path) -> No
     """Flip bits of an object, or cut it short: of a finished run, or of one that was killed on its way."""
     rng = fault.rng
     if rng.random() < 0.7:
+        happened.scene = place.scene(fault.scene_name, "folder")  # ids of videos are of where they lie, and these are calm's
         scenes.copy_to(happened.root, place.calm(happened.scene.name).contents)
         state = "finished"
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -20,10 +19,6 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     home = tmp_path_factory.mktemp("prefect")
     with temporary_settings({PREFECT_HOME: home}), prefect_test_harness(server_startup_timeout=120):
         yield
-        # Prefect waits for its workers without a limit, having let go of their asyncio tasks: one that is collected in this
-        # moment never ends.
-        gc.disable()
-    gc.enable()
 
 
 @pytest.fixture

@@ -6,9 +6,12 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from dask import config
 from distributed import Client, LocalCluster
@@ -64,6 +67,24 @@ def test_local_workers_do_without_the_profiler_that_hangs_on_python_3_11() -> No
         assert client.run(lambda dask_worker: "profile" in dask_worker.periodic_callbacks, on_error="return") == dict.fromkeys(
             client.scheduler_info()["workers"], False
         )
+
+
+def test_workers_killed_as_they_start_are_started_again() -> None:
+    killed = threading.Event()
+
+    def kill_the_first_that_starts() -> None:
+        while not killed.is_set():
+            for child in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        child.kill()
+                        killed.set()
+            time.sleep(0.005)
+
+    threading.Thread(target=kill_the_first_that_starts, daemon=True).start()
+    with connect(None, 1, networks=False) as client:
+        assert killed.is_set()
+        assert client.submit(think, 0.0, resources={"CPU": 1}).result() == 0.0
 
 
 @pytest.mark.slow
