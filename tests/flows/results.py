@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from storage import tables
 from storage.codecs import keypoint_columns
-from storage.schemas import PUBLISHED, name_of, with_columns
+from storage.schemas import PUBLISHED, SUSPECTS, name_of, with_columns
 from storage.sources import Source
 from storage.store import Store
 from storage.video import probe
@@ -78,7 +78,7 @@ def publish(store: Store, source: Source, sampled: list[int], poses: PoseSet, tr
             "name": [Path(source.uri).name], "uri": [source.uri], "content_sha256": ["0"], "codec": [info.codec],
             "width_px": [info.width_px], "height_px": [info.height_px], "video_frames": [len(info)],
             "frames": [len(sampled)], "duration_ns": [int(info.pts_ns[-1] - info.pts_ns[0])], "poses": [len(poses)],
-            "tracks": [len(mine)], "publish_key": ["0"],
+            "tracks": [len(mine)], "suspects": [0], "publish_key": ["0"],
         },
     }  # fmt: skip
     rows = {}
@@ -88,6 +88,7 @@ def publish(store: Store, source: Source, sampled: list[int], poses: PoseSet, tr
             same = {"video": video, "run": RUN, "shard": np.int32(3), "skeleton": COCO_17.name}
             every = own | {name: [value] * count for name, value in same.items() if name not in own and name in schema.names}
             rows[name_of(schema)] = with_columns(pa.table(every), schema).cast(schema)  # nothing was refined
+    rows["suspects"] = SUSPECTS.empty_table()
     tables.create_tables(store)
     tables.publish_videos(store, RUN, 3, rows)
     return video
