@@ -173,7 +173,7 @@ def _create(store: Store, schema: pa.Schema) -> None:
 def publish_videos(store: Store, run: str, shard: int, rows: Mapping[str, pa.Table]) -> set[str]:
     """Put a run's rows of some videos of one shard in place of all rows that the tables hold of these videos.
 
-    `rows` holds the tables `videos`, `frames`, `poses`, `tracks` and `suspects` of the same videos, whose ids are letters, digits,
+    `rows` holds the tables `videos`, `frames`, `poses`, `tracks`, `suspects` of the same videos, whose ids are letters, digits,
     _ and - (ValueError otherwise). Returns the ids that were published: those that no later run had claimed.
     """
     videos = rows["videos"]
