@@ -83,14 +83,23 @@ def open_table(store: Store, name: str) -> DeltaTable | None:
 
 @_without_secrets()
 def read(
-    store: Store, name: str, *, videos: Collection[str] | None = None, columns: list[str] | None = None
+    store: Store,
+    name: str,
+    *,
+    videos: Collection[str] | None = None,
+    frames: Collection[int] | None = None,
+    columns: list[str] | None = None,
 ) -> pa.Table:
-    """Rows of a published table, of all videos or of some, in order; an empty table where nothing has been published."""
+    """Rows of a published table, of all videos and frames or of some, in order; an empty table where nothing was published."""
     table = open_table(store, name)
     if table is None:
         empty = _schema(name).empty_table()
         return empty.select(columns) if columns else empty
-    rows = table.to_pyarrow_table(filters=None if videos is None else _among(videos), columns=columns)
+    wanted = None if videos is None else _among(videos)
+    if frames is not None:
+        among = pc.field("frame").isin(pa.array(sorted(frames), pa.int64()))
+        wanted = among if wanted is None else wanted & among
+    rows = table.to_pyarrow_table(filters=wanted, columns=columns)
     order = [(key, "ascending") for key in _SORT.get(name, ("video",)) if key in rows.column_names]
     return rows.sort_by(order) if order else rows
 
