@@ -1,7 +1,7 @@
-"""How many of the first suspects are right: `python -m benchmarks.suspects RESULTS`, of results that were evaluated against truth.
+"""How many of the first suspects are right: `python -m benchmarks.suspects RESULTS`, of results evaluated against truth.
 
-A joint is wrong that lies further from its person's own than half the head's size, as PCKh counts. A switch is right where, within
-half a second, a track passes from one person to another, or a person from one track to another.
+A joint is wrong that lies further from its person's own than half the head's size, as PCKh counts. A switch is right where,
+within ten frames, a track passes from one person to another, or a person from one track to another.
 
 Shape legend: P poses, Q true people, J points of PoseTrack.
 """
@@ -75,8 +75,8 @@ def _switches(own: pd.DataFrame) -> list[tuple[int, set[int]]]:
     for by, of in (("track_id", "person"), ("person", "track_id")):
         for _, rows in known.groupby(by):
             changed = np.flatnonzero(np.diff(rows[of]))
-            for n in changed.tolist():
-                found.append((int(rows["frame"].iloc[n + 1]), set(rows["track_id"].iloc[[n, n + 1]])))
+            frames, tracks = rows["frame"].to_numpy(), rows["track_id"].to_numpy()
+            found += [(int(frames[n + 1]), {int(tracks[n]), int(tracks[n + 1])}) for n in changed.tolist()]
     return found
 
 

@@ -211,7 +211,8 @@ def _summarise(summary: Any) -> None:
     root = shown(summary.root)
     console.print(
         f"tables: {root}/tables   run: {summary.run}\n"
-        f"next:   tkm show {root}   tkm render {root}   tkm status {root}",
+        + (f"report: {shown(summary.report)}\n" if summary.report else "")
+        + f"next:   tkm show {root}   tkm render {root}   tkm status {root}",
         highlight=False,
         soft_wrap=True,
     )

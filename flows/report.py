@@ -11,9 +11,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from flows.report_numbers import TRACK_EDGES_S, Numbers, numbers_of
+from flows.report_numbers import TRACK_LABELS, Numbers, numbers_of
 from flows.report_pictures import Pictures, pictures_of
-from flows.report_runs import SAMPLE, RunTold, StageTold, failures_told, runs_told, scores_told, stages_told
+from flows.report_runs import SAMPLE, RunTold, failures_told, runs_told, scores_told, stages_told
 from flows.terminal import plain
 from storage import runs
 from storage.store import Store, StoreError
@@ -34,8 +34,9 @@ _VALUES = {
 
 def write_report(store: Store, run: str) -> str:
     """Write the report of a run to reports/<run>.html of its store; the address."""
-    store.write(f"reports/{run}.html", report(store, run).encode())
-    return f"{store.root}/reports/{run}.html"
+    name = runs.report_name(run)
+    store.write(name, report(store, run).encode())
+    return f"{store.root}/{name}"
 
 
 def report(store: Store, run: str | None) -> str:
@@ -56,7 +57,7 @@ def report(store: Store, run: str | None) -> str:
             (row["name"], *numbers.curves[row["video"]]) for row in numbers.videos if numbers.curves.get(row["video"], ([],))[0]
         ],
         people=_people(numbers),
-        tracks=SimpleNamespace(values=numbers.track_lengths.tolist(), labels=_track_labels()),
+        tracks=SimpleNamespace(values=numbers.track_lengths.tolist(), labels=TRACK_LABELS),
         joints=[
             SimpleNamespace(
                 name=joint.replace("_", " "),
@@ -121,11 +122,6 @@ def _people(numbers: Numbers) -> Any:
         values[-1] = sum(count for people, count in numbers.people.items() if people >= most)
     labels = [f"{n}+" if n == _MOST_PEOPLE else str(n) for n in range(most + 1)]
     return SimpleNamespace(values=values, labels=labels)
-
-
-def _track_labels() -> list[str]:
-    names = [f"{edge:g}" if edge < 60 else f"{edge / 60:g} min" if edge < 3600 else f"{edge / 3600:g} h" for edge in TRACK_EDGES_S[:-1]]
-    return [*(f"{low}-{high}" if "m" not in high else f"< {high}" for low, high in zip(names[:-1], names[1:], strict=True)), f"> {names[-1]}"]
 
 
 def _suspects(numbers: Numbers, pictures: Sequence[Pictures]) -> list[Any]:

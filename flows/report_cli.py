@@ -11,7 +11,7 @@ from rich.console import Console
 from flows.arguments import Address
 from flows.settings import load_settings, use_s3
 from flows.terminal import shown
-from storage.runs import split_address
+from storage.runs import report_name, split_address
 from storage.store import Store
 
 _File = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write (default URI/reports)")]
@@ -31,7 +31,7 @@ def report(uri: Address, output: _File = None) -> None:
     store.reach()
     html = page(store, run).encode()
     if output is None:
-        name = f"reports/{run or 'latest'}.html"
+        name = report_name(run or "latest")
         store.write(name, html)
         written = f"{store.root}/{name}"
     else:

@@ -27,10 +27,12 @@ CURVES = 6  # of so few videos people are told over time
 SUSPECTS = 24  # that are told, and shown
 SCORE_BINS = 20
 TRACK_EDGES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, float("inf"))
+TRACK_LABELS = ("0-0.5", "0.5-1", "1-2", "2-5", "5-10", "10-30", "30-60", "1-5 min", "5-60 min", "> 1 h")
 _CURVE_POINTS = 400  # more than there are pixels
 _SCORES = [f"{joint}_score" for joint in POSE_KEYPOINTS]
 _COLUMNS: Mapping[str, list[str]] = {
-    "videos": ["video", "name", "uri", "width_px", "height_px", "codec", "video_frames", "frames", "duration_ns", "poses", "tracks", "run"],
+    "videos": ["video", "name", "uri", "width_px", "height_px", "codec", "video_frames", "frames", "duration_ns", "poses",
+               "tracks", "run"],
     "frames": ["video", "pts_ns", "persons"],
     "poses": ["video", *_SCORES],
     "tracks": ["video", "first_pts_ns", "last_pts_ns", "poses"],
