@@ -45,7 +45,7 @@ from tasks.stage import Params
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run: videos, those whose published rows changed, those that failed, and the address of the report, if any."""
+    """What came of a run: videos, those whose published rows changed, those that failed; and the report, if one was written."""
 
     run: str
     root: str
