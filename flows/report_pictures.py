@@ -74,14 +74,15 @@ def _of_video(store: Store, run: str | None, row: Mapping[str, Any], suspects: S
         info = probe(source)
         facts = tuple(row[name] for name in ("video_frames", "width_px", "height_px"))
         if (len(info), info.width_px, info.height_px) != facts:
-            raise VideoError("what lies there now is not the video that was annotated")
+            raise VideoError(f"{source.uri} is not the video that was annotated")
         drawn: dict[tuple[int, int], str] = {}
         for frame, rgb in decode(source, info, wanted):
             for n, suspect in enumerate(suspects):
                 if frame in around[n]:
                     drawn[n, frame] = _picture(rgb, people, suspect, frame)
     except (OSError, VideoError) as error:
-        return [Pictures(lacking=f"no picture: {error}")] * len(suspects)
+        said = f"{row['uri']}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+        return [Pictures(lacking=f"no picture: {said}")] * len(suspects)
     return [
         Pictures(tuple((_name(frame, suspect["frame"]), drawn[n, frame]) for frame in around[n]))
         for n, suspect in enumerate(suspects)

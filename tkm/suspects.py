@@ -44,6 +44,7 @@ MIN_FIT_POSES = 4
 CROSS_RATIO = 2.0  # the ways that the tracks go fit so many times worse than the crossed ones
 FIT_NOISE = 0.1  # body heights: ways that fit better fit by chance
 APART_S = 0.5  # suspects of one kind and place that are nearer in time are one
+_DIGITS = 3  # of what is told: the last bits differ from machine to machine
 MOST = 200  # suspects of a video: nobody looks at more
 
 
@@ -100,7 +101,8 @@ class Suspects:
     @property
     def severity(self) -> NDArray[np.float64]:
         """(S,) float64, above 1: how many times the bound is exceeded, comparable across kinds."""
-        return self.value / self.limit
+        severity: NDArray[np.float64] = np.round(self.value / self.limit, _DIGITS)
+        return severity
 
     def take(self, rows: NDArray[np.generic]) -> Suspects:
         """Rows by an integer or boolean index."""
@@ -125,10 +127,10 @@ class _Steps:
 
     before: Int
     after: Int
-    body: NDArray[np.float64]
-    body_step: NDArray[np.float64]
-    joint: NDArray[np.float64]
-    joint_step: NDArray[np.float64]
+    body: NDArray[np.floating]
+    body_step: NDArray[np.floating]
+    joint: NDArray[np.floating]
+    joint_step: NDArray[np.floating]
 
 
 def _steps(poses: TrackedPoses) -> _Steps:
@@ -138,12 +140,12 @@ def _steps(poses: TrackedPoses) -> _Steps:
     near = seconds <= MAX_STEP_S
     before, after, seconds = before[near], after[near], np.maximum(seconds[near], MIN_STEP_S)
     is_known = poses.score >= MIN_SCORE
-    moved = (poses.xy_px[after] - poses.xy_px[before]).astype(np.float64)
+    moved = poses.xy_px[after] - poses.xy_px[before]
     moved[~(is_known[after] & is_known[before])] = np.nan
     height_px = np.maximum(_height_px(poses)[after], _height_px(poses)[before])
-    moved /= height_px[:, None, None]
+    moved /= height_px[:, None, None].astype(np.float32)
     is_body = (~np.isnan(moved[..., 0])).sum(axis=1) >= MIN_JOINTS
-    body = np.full((len(moved), 2), np.nan)
+    body = np.full((len(moved), 2), np.nan, np.float32)
     body[is_body] = np.nanmedian(moved[is_body], axis=1)
     body_step = np.linalg.norm(body, axis=1)
     joint_step = np.linalg.norm(moved - body[:, None], axis=2)
@@ -177,7 +179,7 @@ def _jumps(poses: TrackedPoses, steps: _Steps) -> Suspects:
 def _limb_lengths(poses: TrackedPoses, skeleton: Skeleton) -> Suspects:
     """Limbs that are too long for their track. Of its ends the less sure one is told."""
     a, b = np.array(skeleton.limbs, np.int64).reshape(-1, 2).T
-    length = np.linalg.norm((poses.xy_px[:, a] - poses.xy_px[:, b]).astype(np.float64), axis=2) / _height_px(poses)[:, None]
+    length = np.linalg.norm(poses.xy_px[:, a] - poses.xy_px[:, b], axis=2) / _height_px(poses)[:, None].astype(np.float32)
     length[~((poses.score[:, a] >= MIN_SCORE) & (poses.score[:, b] >= MIN_SCORE))] = np.nan
     median = np.full_like(length, np.nan)
     for rows in _tracks(poses):
@@ -319,17 +321,17 @@ def _tracks(poses: TrackedPoses) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in zip(starts, [*starts[1:], len(poses.track_id)], strict=True)]
 
 
-def _of_joints(poses: TrackedPoses, kind: Kind, row: Int, joint: Int, value: NDArray[np.float64], limit: float) -> Suspects:
+def _of_joints(poses: TrackedPoses, kind: Kind, row: Int, joint: Int, value: NDArray[np.floating], limit: float) -> Suspects:
     nobody = np.full(len(row), -1)
     return _suspects(poses, kind, row, nobody, joint.astype(np.int64), value, limit, poses.xy_px[row, joint])
 
 
-def _of_bodies(poses: TrackedPoses, row: Int, other: Int, value: NDArray[np.float64], limit: float) -> Suspects:
+def _of_bodies(poses: TrackedPoses, row: Int, other: Int, value: NDArray[np.floating], limit: float) -> Suspects:
     return _suspects(poses, "switch", row, other, np.full(len(row), -1), value, limit, _centre_px(poses)[row])
 
 
 def _suspects(
-    poses: TrackedPoses, kind: Kind, row: Int, other: Int, joint: Int, value: NDArray[np.float64], limit: float,
+    poses: TrackedPoses, kind: Kind, row: Int, other: Int, joint: Int, value: NDArray[np.floating], limit: float,
     xy_px: NDArray[np.floating],
 ) -> Suspects:  # fmt: skip
     return Suspects(
@@ -339,7 +341,7 @@ def _suspects(
         track_id=poses.track_id[row],
         other_track_id=other,
         joint=joint,
-        value=value,
+        value=np.round(np.asarray(value, np.float64), _DIGITS),
         limit=np.full(len(row), limit),
         xy_px=xy_px.astype(np.float64),
     )

@@ -25,7 +25,7 @@ def walking(track_id: int, from_px: tuple[float, float], px_a_frame: float, fram
     corner_px = np.array(from_px) + np.outer(frame, [px_a_frame, 0])
     jitter = np.random.default_rng(track_id).normal(0, 1, (len(frame), 17, 2))
     xy_px = corner_px[:, None] + STANDING * [80, HEIGHT_PX] + jitter
-    boxes = np.concatenate([corner_px, corner_px + [80, HEIGHT_PX]], axis=1)
+    boxes = np.concatenate([corner_px, corner_px + np.array([80, HEIGHT_PX])], axis=1)
     tracks, score = np.full(len(frame), track_id, np.int64), np.full((len(frame), 17), 0.8, np.float32)
     return TrackedPoses(frame, frame * 10**9 // FPS, tracks, boxes.astype(np.float32), xy_px.astype(np.float32), score)
 
