@@ -28,6 +28,7 @@ SUSPECTS = 24  # that are told, and shown
 SCORE_BINS = 20
 TRACK_EDGES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, float("inf"))
 TRACK_LABELS = ("0-0.5", "0.5-1", "1-2", "2-5", "5-10", "10-30", "30-60", "1-5 min", "5-60 min", "> 1 h")
+_OF_EACH = 4  # suspects of a video that are told, however many videos there are
 _CURVE_POINTS = 400  # more than there are pixels
 _SCORES = [f"{joint}_score" for joint in POSE_KEYPOINTS]
 _COLUMNS: Mapping[str, list[str]] = {
@@ -122,8 +123,13 @@ def _count(found: Numbers, rows: Mapping[str, pa.Table]) -> None:
     seconds = pc.subtract(rows["tracks"]["last_pts_ns"], rows["tracks"]["first_pts_ns"]).to_numpy() / 1e9
     found.track_lengths = found.track_lengths + np.histogram(seconds, TRACK_EDGES_S)[0]
     found.kinds.update(rows["suspects"]["kind"].to_pylist())
-    worst = rows["suspects"].filter(pc.less(rows["suspects"]["suspect"], SUSPECTS))
-    found.suspects += worst.to_pylist()
+    number = rows["suspects"]["suspect"]
+    of_each = pc.less(number, _OF_EACH)
+    others = pc.and_(pc.less(number, SUSPECTS), pc.invert(of_each))
+    for chosen in (of_each, others):  # few, however many videos there are
+        order = [("severity", "descending"), ("video", "ascending"), ("suspect", "ascending")]
+        worst = rows["suspects"].filter(chosen).sort_by(order)
+        found.suspects += worst.slice(0, SUSPECTS).to_pylist()
 
 
 def _curve(frames: pd.DataFrame) -> tuple[list[float], list[int]]:
@@ -137,7 +143,7 @@ def _curve(frames: pd.DataFrame) -> tuple[list[float], list[int]]:
 
 def _spread(suspects: Sequence[dict[str, Any]], videos: int) -> list[dict[str, Any]]:
     """The worst, but of many videos not more of one than let others be seen."""
-    most = max(SUSPECTS // max(videos, 1), 4)
+    most = max(SUSPECTS // max(videos, 1), _OF_EACH)
     ordered = sorted(suspects, key=lambda row: (-row["severity"], row["video"], row["suspect"]))
     seen: Counter[str] = Counter()
     kept = []

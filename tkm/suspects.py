@@ -341,7 +341,7 @@ def _suspects(
         track_id=poses.track_id[row],
         other_track_id=other,
         joint=joint,
-        value=np.round(np.asarray(value, np.float64), _DIGITS),
+        value=np.round(value.astype(np.float64), _DIGITS).astype(np.float64),
         limit=np.full(len(row), limit),
         xy_px=xy_px.astype(np.float64),
     )
