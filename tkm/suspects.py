@@ -26,7 +26,7 @@ Kind = Literal["switch", "joint_speed", "limb_length"]
 KINDS: tuple[Kind, ...] = ("switch", "joint_speed", "limb_length")
 
 MIN_SCORE = 0.3  # keypoints under it are guesses, which are expected to jump
-JOINT_SPEED = 8.0  # body heights a second, relative to the body: hands and feet of athletes stay below
+JOINT_SPEED = 6.0  # body heights a second, relative to the body: hands and feet that neither throw nor strike stay below
 BODY_SPEED = 6.0  # body heights a second: sprinters stay below
 MIN_STEP = 0.15  # body heights: a shorter way is jitter, however little time it takes
 MIN_STEP_S = 1 / 120  # frames that lie closer have times that tell nothing
@@ -36,7 +36,7 @@ LIMB_RATIO = 2.0  # of a limb's median: foreshortening makes limbs shorter than 
 MIN_LIMB = 0.3  # body heights: no limb is longer, and shorter ones double by turning to the camera
 MIN_LIMB_POSES = 10  # fewer tell no median
 LOST_S = 1.0  # between the end of a track and the begin of the one that goes on
-LOST_IOU = 0.4  # of the box where it would be, had it gone on, and the one that begins
+LOST_IOU = 0.3  # of the box where it would be, had it gone on, and the one that begins
 MIN_TRACK_POSES = 3  # shorter tracks are stray detections
 MEET_IOU = 0.3  # boxes that overlap more hide each other
 FIT_S = 0.5  # before and after a meeting: long enough for a direction, short enough for a straight way

@@ -68,7 +68,8 @@ def test_what_the_network_itself_doubts_is_not_suspected() -> None:
 
 def test_a_limb_that_is_too_long_is_told_by_its_less_sure_end() -> None:
     person = walking(3, (0, 100), 4)
-    for n, away_px in enumerate(np.linspace(0, 120, 10).tolist() + [120] * 5):  # too slow for its speed to tell
+    away = np.linspace(0, 120, 10).tolist()
+    for n, away_px in enumerate([*away, *[120] * 5, *away[::-1]]):  # too slow for its speed to tell
         person.xy_px[30 + n, WRIST] += [away_px, 0]
         person.score[30 + n, WRIST] = 0.5
     suspects = found(person)
