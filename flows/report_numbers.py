@@ -33,7 +33,7 @@ _CURVE_POINTS = 400  # more than there are pixels
 _SCORES = [f"{joint}_score" for joint in POSE_KEYPOINTS]
 _COLUMNS: Mapping[str, list[str]] = {
     "videos": ["video", "name", "uri", "width_px", "height_px", "codec", "video_frames", "frames", "duration_ns", "poses",
-               "tracks", "run"],
+               "tracks", "run", "shard"],
     "frames": ["video", "pts_ns", "persons"],
     "poses": ["video", *_SCORES],
     "tracks": ["video", "first_pts_ns", "last_pts_ns", "poses"],
@@ -46,7 +46,7 @@ _COLUMNS: Mapping[str, list[str]] = {
 class Numbers:
     """What the results hold.
 
-    videos          rows of `videos` by id
+    videos          rows of `videos` by id, and whether the tables show them, `is_shown`, or another run's
     people          number of frames by the number of people in them
     scores          (N,) by keypoint: how many score in each twentieth from 0 to 1
     track_lengths   tracks by seconds from first to last frame, between TRACK_EDGES_S
@@ -73,20 +73,23 @@ def numbers_of(store: Store, run: str | None) -> Numbers:
     found = Numbers()
     shown = None if run is None else tables.published_keys(store)
     for shard in range(SHARDS):
-        for rows in _rows(store, run, shard, shown):
+        for is_shown, rows in _rows(store, run, shard, shown):
             _count(found, rows)
+            found.videos += [{**row, "is_shown": is_shown} for row in rows["videos"].to_pylist()]
+            if len(found.videos) > CURVES:
+                found.curves.clear()
     found.videos.sort(key=lambda row: row["video"])
     found.scores = {joint: found.scores[joint] for joint in POSE_KEYPOINTS if joint in found.scores}
-    if len(found.videos) > CURVES:
-        found.curves.clear()
     found.suspects = _spread(found.suspects, len(found.videos))
     return found
 
 
-def _rows(store: Store, run: str | None, shard: int, shown: Mapping[str, str] | None) -> Iterator[dict[str, pa.Table]]:
-    """The tables of a shard's videos: as they are published, and from artifacts what is not, a video at a time."""
+def _rows(
+    store: Store, run: str | None, shard: int, shown: Mapping[str, str] | None
+) -> Iterator[tuple[bool, dict[str, pa.Table]]]:
+    """The tables of a shard's videos: True and what is published, then False and what is not, a video at a time."""
     if run is None or shown is None:
-        yield {name: _published(store, name, shard) for name in _COLUMNS}
+        yield True, {name: _published(store, name, shard) for name in _COLUMNS}
         return
     plan = runs.read_plan(store, run, shard)
     plan = plan.filter(pc.equal(plan["stage"], publish.STAGE.name))
@@ -95,11 +98,11 @@ def _rows(store: Store, run: str | None, shard: int, shown: Mapping[str, str] | 
     if same:
         among = pa.array(same, pa.string())
         whole = {name: _published(store, name, shard) for name in _COLUMNS}
-        yield {name: rows.filter(pc.is_in(rows["video"].cast(pa.string()), among)) for name, rows in whole.items()}
+        yield True, {name: rows.filter(pc.is_in(rows["video"].cast(pa.string()), among)) for name, rows in whole.items()}
     others = keys.keys() - set(same)
     for finished in finished_of_run(store, run, others) if others else ():
         rows = published_rows(store, run, finished)
-        yield {name: rows[name].select(columns) for name, columns in _COLUMNS.items()}
+        yield False, {name: rows[name].select(columns) for name, columns in _COLUMNS.items()}
 
 
 def _published(store: Store, name: str, shard: int) -> pa.Table:
@@ -109,10 +112,9 @@ def _published(store: Store, name: str, shard: int) -> pa.Table:
 
 
 def _count(found: Numbers, rows: Mapping[str, pa.Table]) -> None:
-    found.videos += rows["videos"].to_pylist()
     frames: pd.DataFrame = rows["frames"].to_pandas()
     found.people.update({int(people): int(count) for people, count in frames["persons"].value_counts().items()})  # type: ignore[call-overload]
-    if len(found.videos) <= CURVES:
+    if len(found.videos) + rows["videos"].num_rows <= CURVES:
         for video, own in frames.groupby("video", observed=True):
             found.curves[str(video)] = _curve(own.sort_values("pts_ns"))
     for joint, column in zip(POSE_KEYPOINTS, _SCORES, strict=True):

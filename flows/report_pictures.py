@@ -15,13 +15,14 @@ import pyarrow as pa
 from flows.overlay import Overlay, People
 from storage import tables
 from storage.codecs import column, keypoints_from_columns, skeleton_of_table
+from storage.schemas import POSE_KEYPOINTS
 from storage.sources import Source
 from storage.store import Store
 from storage.video import VideoError, decode, probe
 from tasks.merge import read_results
 from tkm.geometry import Image
 from tkm.skeleton import COCO_17, Skeleton
-from tkm.types import Float
+from tkm.types import Float, Int
 
 SIDE_PX = 240
 _THREADS = 4  # videos that are decoded at a time
@@ -29,6 +30,8 @@ _AROUND = 1.3  # side of a picture, in body heights
 _MIN_AROUND_PX = 48
 _QUALITY = 80
 _BOX = ("box_x1", "box_y1", "box_x2", "box_y2")
+_JOINTS = [f"{joint}_{axis}" for joint in POSE_KEYPOINTS for axis in ("x", "y", "score")]
+_COLUMNS = ["frame", "track_id", *_BOX, "skeleton", *_JOINTS]
 
 
 @dataclass(frozen=True)
@@ -62,19 +65,17 @@ def pictures_of(
 def _of_video(store: Store, run: str | None, row: Mapping[str, Any], suspects: Sequence[dict[str, Any]]) -> list[Pictures]:
     if row["codec"] == "none":
         return [Pictures(lacking="annotated from poses, without pictures")] * len(suspects)
-    videos = [row["video"]]
-    sampled = read_results(store, run, "frames", videos=videos, columns=["frame", "pts_ns"]).sort_by("frame")
-    frames = column(sampled, "frame", np.int64)
-    places = [int(np.searchsorted(frames, suspect["frame"])) for suspect in suspects]
-    around = [frames[max(place - 1, 0) : place + 2].tolist() for place in places]
-    wanted = np.unique(np.concatenate([np.array(own, np.int64) for own in around]))
-    people = _People(_poses(store, run, videos, wanted))
     try:
         source = Source(str(row["uri"]), "frames" if row["codec"] == "images" else "video")
         info = probe(source)
         facts = tuple(row[name] for name in ("video_frames", "width_px", "height_px"))
         if (len(info), info.width_px, info.height_px) != facts:
             raise VideoError(f"{source.uri} is not the video that was annotated")
+        frames = column(_rows(store, run, row, "frames", ["frame"]), "frame", np.int64)
+        places = [int(np.searchsorted(frames, suspect["frame"])) for suspect in suspects]
+        around = [frames[max(place - 1, 0) : place + 2].tolist() for place in places]
+        wanted = np.unique(np.concatenate([np.array(own, np.int64) for own in around]))
+        people = _People(_rows(store, run, row, "poses", _COLUMNS, wanted))
         drawn: dict[tuple[int, int], str] = {}
         for frame, rgb in decode(source, info, wanted):
             for n, suspect in enumerate(suspects):
@@ -89,11 +90,15 @@ def _of_video(store: Store, run: str | None, row: Mapping[str, Any], suspects: S
     ]
 
 
-def _poses(store: Store, run: str | None, videos: list[str], frames: np.ndarray[Any, Any]) -> pa.Table:
-    if run is None:
-        return tables.read(store, "poses", videos=videos, frames=frames.tolist())
-    rows = read_results(store, run, "poses", videos=videos)
-    return rows.filter(pa.array(np.isin(column(rows, "frame", np.int64), frames)))
+def _rows(
+    store: Store, run: str | None, row: Mapping[str, Any], name: str, columns: list[str], frames: Int | None = None
+) -> pa.Table:
+    """Rows of a video in `frames` or `poses`, by frame; of some frames alone."""
+    among = None if frames is None else frames.tolist()
+    if row["is_shown"]:
+        return tables.read(store, name, videos=[row["video"]], frames=among, shard=row["shard"], columns=columns)
+    rows = read_results(store, run, name, videos=[row["video"]], columns=columns).sort_by("frame")
+    return rows if frames is None else rows.filter(pa.array(np.isin(column(rows, "frame", np.int64), frames)))
 
 
 class _People:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import partial, reduce
+from operator import and_
 from typing import Any
 
 import pyarrow as pa
@@ -88,18 +89,23 @@ def read(
     *,
     videos: Collection[str] | None = None,
     frames: Collection[int] | None = None,
+    shard: int | None = None,
     columns: list[str] | None = None,
 ) -> pa.Table:
-    """Rows of a published table, of all videos and frames or of some, in order; an empty table where nothing was published."""
+    """Rows of a published table, of all videos and frames or of some, in order; an empty table where nothing was published.
+
+    Where the videos' shard is known, as `videos` tells it, no other is looked at.
+    """
     table = open_table(store, name)
     if table is None:
         empty = _schema(name).empty_table()
         return empty.select(columns) if columns else empty
-    wanted = None if videos is None else _among(videos)
+    wanted = [] if videos is None else [_among(videos)]
     if frames is not None:
-        among = pc.field("frame").isin(pa.array(sorted(frames), pa.int64()))
-        wanted = among if wanted is None else wanted & among
-    rows = table.to_pyarrow_table(filters=wanted, columns=columns)
+        wanted.append(pc.field("frame").isin(pa.array(sorted(frames), pa.int64())))
+    if shard is not None:
+        wanted.append(pc.field("shard") == shard)
+    rows = table.to_pyarrow_table(filters=reduce(and_, wanted) if wanted else None, columns=columns)
     order = [(key, "ascending") for key in _SORT.get(name, ("video",)) if key in rows.column_names]
     return rows.sort_by(order) if order else rows
 

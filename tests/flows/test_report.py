@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,8 +22,11 @@ from storage.runs import Failure
 from storage.schemas import FAILURES, SCORES
 from storage.sources import Source
 from storage.store import Store, StoreError
+from tasks.merge import merge
+from tasks.plan import VideoPlan
 from tests.builders import standing
 from tests.flows.results import PTS, publish, write_clip
+from tests.tasks.plans import finished, recorded_run
 
 ALL = list(range(len(PTS)))
 HOSTILE = "<img src=x onerror=alert(1)>&amp;\"'{{ 7 * 7 }}\x1b[31m\u202e.mp4"
@@ -154,6 +159,21 @@ def test_scores_stand_where_there_is_truth(tmp_path: Path) -> None:
     assert TOLD in page.text, "what the run was given"
     assert "2026-01-01T00:01:00Z" in page.text
     assert "torch 2.x" in page.text
+
+
+def test_a_run_is_told_by_its_own_rows_also_when_the_tables_show_another(short_run: VideoPlan, tmp_path: Path) -> None:
+    shutil.copytree(short_run.store.root, tmp_path / "out")
+    store = Store(str(tmp_path / "out"))
+    plan = replace(short_run, store=store)
+    tables.create_tables(store)
+    run = recorded_run(plan)
+    assert merge(store, run, plan.shard, [finished(plan)]) == (1, [])
+    shown = Page(report(store, run))
+    assert shown.counts["frames"] == "20"
+    tables.rewrite_shard(store, plan.shard, [])
+    assert Page(report(store, run)).counts == shown.counts
+    assert Page(report(store, run)).all("img") == shown.all("img")
+    assert "movenet-thunder.safetensors" in shown.text
 
 
 def test_a_store_without_results_has_no_report(tmp_path: Path) -> None:
