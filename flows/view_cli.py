@@ -43,8 +43,8 @@ def view(uri: Address, host: _Host = "127.0.0.1", port: _Port = 8765, name: _Nam
         port = listening.getsockname()[1]
         if host not in _LOOPBACK:
             console.print(
-                f"[yellow]warning[/]: whoever reaches port {port} of {shown(host)} can see these results and their videos; there is no "
-                "password. On a network that others use, leave out --host and use an SSH tunnel.",
+                f"[yellow]warning[/]: whoever reaches port {port} of {shown(host)} can see these results and their videos; there "
+                "is no password. On a network that others use, leave out --host and use an SSH tunnel.",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -60,7 +60,8 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise SettingsError(f"--host {host} --port {port}: {error.strerror}; give another, or --port 0 for any that is free") from None
+        remedy = "give another, or --port 0 for any that is free"
+        raise SettingsError(f"--host {host} --port {port}: {error.strerror}; {remedy}") from None
 
 
 def _own_names(host: str) -> list[str]:

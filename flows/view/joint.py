@@ -29,6 +29,7 @@ from tasks.stage import Stage
 from tkm.skeleton import Skeleton
 
 _GONE = "was removed since (--keep, tkm gc): `tkm rerun --stage {stage}` makes it again"
+_UNKNOWN = "what refinement found each candidate worth is not known"
 
 
 def joint_of(store: Store, looked: Looked, place: int, track_id: int, joint: str) -> dict[str, Any] | None:
@@ -133,10 +134,10 @@ def _responses(found: dict[str, Any], store: Store, plan: VideoPlan, place: int,
         block = block_at(open_video(plan), refine.STAGE, place)
         worth = refine.places(block, plan.params[refine.STAGE.name])  # type: ignore[arg-type]
     except DamagedArtifactError:
-        found["notes"].append(f"what refinement found each candidate worth is not known: an input of refine {_GONE.format(stage='embed')}")
+        found["notes"].append(f"{_UNKNOWN}: an input of refine {_GONE.format(stage='embed')}")
         return
     except StoreError as error:
-        found["notes"].append(f"what refinement found each candidate worth is not known: {error}")
+        found["notes"].append(f"{_UNKNOWN}: {error}")
         return
     if worth is None:
         return

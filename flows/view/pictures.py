@@ -9,7 +9,7 @@ Shape legend: H rows, W columns.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from threading import Lock
 from typing import Any
@@ -106,8 +106,7 @@ class _Player:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._seek(0)
-            self._stream = None
+            self._end()
 
     def _decode_to(self, place: int) -> None:
         steps_back = 0 < self._next - place <= _NEAR
@@ -123,15 +122,19 @@ class _Player:
             self._take(place)
 
     def _seek(self, place: int) -> None:
-        close = getattr(self._stream, "close", None)
-        if close:
-            close()
+        self._end()
         self._stream, self._next = decode(self.source, self.info, self.frames[place:], runtime.cores()), place
 
+    def _end(self) -> None:
+        if isinstance(self._stream, Generator):
+            self._stream.close()  # and with it the file
+        self._stream = None
+
     def _take(self, place: int) -> None:
+        assert self._stream is not None
         try:
             while self._next <= place:
-                _, rgb = next(self._stream)  # type: ignore[arg-type] - `_seek` has made one
+                _, rgb = next(self._stream)
                 self._held[self._next] = _small(rgb, self._width_px)
                 self._next += 1
                 while len(self._held) > 1 and len(self._held) * self._held[self._next - 1].nbytes > _HELD_BYTES:

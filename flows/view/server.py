@@ -124,7 +124,7 @@ def make_app(store: Store, run: str | None, hosts: Sequence[str]) -> FastAPI:
         return found
 
     app.mount("/page", StaticFiles(directory=_PAGE))
-    app.add_exception_handler(StarletteHTTPException, lambda _, error: _said(error.status_code, error.detail))  # type: ignore[attr-defined]
+    app.add_exception_handler(StarletteHTTPException, lambda _, error: _said(error.status_code, error.detail))
     app.add_exception_handler(UnknownVideoError, lambda _, error: _said(404, f"there is no video {error}"))
     app.add_exception_handler(GoneError, lambda _, error: _said(410, error))
     for kind in (StoreError, DamagedArtifactError, OSError, DeltaError, ArrowException):

@@ -42,7 +42,8 @@ export function choose(list, key) {
 }
 
 export function fillVideos({ shown, found, videos }, chosen, open) {
-  byId("video-count").textContent = found === videos ? `${videos} videos` : `${found} of ${videos} videos`;
+  const all = `${videos} video${videos === 1 ? "" : "s"}`;
+  byId("video-count").textContent = found === videos ? all : `${found} of ${all}`;
   const row = (one) => {
     const button = element("button", { type: "button", title: one.uri, data: { key: one.video } }, element("span", { text: one.name }));
     const suspects = one.suspects ? `, ${one.suspects} suspects` : "";
@@ -53,7 +54,7 @@ export function fillVideos({ shown, found, videos }, chosen, open) {
   fill(byId("videos"), shown, row, chosen, found);
 }
 
-export function fillTracks(tracks, total, about, video, chosen, pick) {
+export function fillTracks(tracks, total, about, chosen, pick) {
   byId("track-count").textContent = tracks.length === total ? `${total}` : `${tracks.length} of ${total}`;
   const row = (one) => {
     const dot = element("span", { className: "dot" });

@@ -44,7 +44,7 @@ function draw() {
   const picture = video.pictures.at(place);
   const suspect = state.suspect?.frame === video.frames[place] ? state.suspect : null;
   const joint = state.joint?.place === place && state.joint.candidates ? state.joint : null;
-  video.pictures.resize(stage.wantedWidth());
+  video.pictures.width = stage.wantedWidth();
   if (!player.isPlaying) player.fetch();
   stage.draw({ video, picture, people, trails: options.trails ? trails(place) : [], options, about: state.about, suspect, joint });
   const gone = video.pictures.trouble(place);
@@ -121,7 +121,7 @@ async function open(id, frame = null) {
 
 function filter() {
   byId("min-pose-value").textContent = state.minPose.toFixed(2);
-  byId("min-keypoint-value").textContent = state.minKeypoint.toFixed(2);
+  byId("min-keypoint-value").textContent = Math.max(0, state.minKeypoint).toFixed(2);
   timeline.setFilter({ minPose: state.minPose, track: state.track });
   listTracks();
   listSuspects();
@@ -138,7 +138,7 @@ function listTracks() {
   const { video } = state;
   if (!video) return;
   const wanted = video.tracks.filter((one) => (state.track === null || one.track_id === state.track) && (one.mean_pose_score ?? 0) >= state.minPose);
-  fillTracks(wanted, video.tracks.length, state.about, video, state.track, (one) => {
+  fillTracks(wanted, video.tracks.length, state.about, state.track, (one) => {
     setTrack(state.track === one.track_id ? null : one.track_id);
     if (state.track !== null && !(video.people(player.place) ?? []).some(isShown)) player.seek(video.placeOf(one.first_frame));
   });
@@ -263,7 +263,7 @@ byId("min-pose").addEventListener("input", (event) => {
   filter();
 });
 byId("min-keypoint").addEventListener("input", (event) => {
-  state.minKeypoint = Number(event.target.value);
+  state.minKeypoint = Number(event.target.value) || -Infinity; // refined responses may lie below 0
   filter();
 });
 byId("track-filter").addEventListener("input", (event) => {

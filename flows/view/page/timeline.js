@@ -123,7 +123,7 @@ export class Timeline {
     const step = (shown.stop - shown.start) / shown.people.length;
     context.fillStyle = "#40b4ff66";
     shown.people.forEach((people, n) => {
-      const [left, right] = [x(shown.start + n * step), x(shown.start + (n + 1) * step)];
+      const [left, right] = [Math.floor(x(shown.start + n * step)), Math.floor(x(shown.start + (n + 1) * step))];
       const tall = (people / most) * (PEOPLE - 4) * ratio;
       context.fillRect(left, PEOPLE * ratio - tall, Math.max(1, right - left), tall);
     });

@@ -105,7 +105,7 @@ export class Video {
 class Pictures {
   constructor(video) {
     this.video = video;
-    this.held = new Map(); // bitmaps, or errors, by place; the one used last is the last
+    this.held = new Map(); // by place {bitmap, message, width}; the one that came last is the last
     this.flying = new Set();
     this.wanted = []; // places, the most urgent first
     this.width = 0;
@@ -113,22 +113,13 @@ class Pictures {
     this.lacking = video.row.codec === "none" ? "annotated from poses, without pictures" : "";
   }
 
-  // Pictures of another width are wanted from now on.
-  resize(width) {
-    if (width === this.width) return;
-    this.width = width;
-    this.clear();
-  }
-
   at(place) {
-    const found = this.held.get(place);
-    return found instanceof ImageBitmap ? found : null;
+    return this.held.get(place)?.bitmap ?? null;
   }
 
   // Why there is no picture of a frame, where there is a reason.
   trouble(place) {
-    const found = this.held.get(place);
-    return this.lacking || (found instanceof Error ? found.message : "");
+    return this.lacking || (this.held.get(place)?.message ?? "");
   }
 
   isSettled(place) {
@@ -145,44 +136,38 @@ class Pictures {
     if (this.isClosed || this.lacking || !this.width) return;
     for (const place of this.wanted) {
       if (this.flying.size >= IN_FLIGHT) return;
-      if (!this.held.has(place) && !this.flying.has(place)) this.fetchOne(place);
+      const isHeld = this.held.get(place)?.width === this.width; // one of another width is shown until this one comes
+      if (!isHeld && !this.flying.has(place)) this.fetchOne(place);
     }
   }
 
   async fetchOne(place) {
-    const { width } = this;
+    const found = { bitmap: null, message: "", width: this.width };
     this.flying.add(place);
-    let found;
     try {
-      found = await api.picture(this.video.id, this.video.frames[place], width);
+      found.bitmap = await api.picture(this.video.id, this.video.frames[place], found.width);
     } catch (error) {
-      found = error instanceof Error ? error : new Error(String(error));
+      found.message = error.message;
     }
     this.flying.delete(place);
-    if (this.isClosed || width !== this.width) {
-      if (found instanceof ImageBitmap) found.close();
-    } else {
-      this.held.set(place, found);
-      while (this.held.size > PICTURES) this.drop(this.held.keys().next().value);
+    if (this.isClosed) {
+      found.bitmap?.close();
+      return;
     }
-    if (!this.isClosed) {
-      this.video.changed();
-      this.fetch();
-    }
+    this.drop(place);
+    this.held.set(place, found);
+    while (this.held.size > PICTURES) this.drop(this.held.keys().next().value);
+    this.video.changed();
+    this.fetch();
   }
 
   drop(place) {
-    const found = this.held.get(place);
-    if (found instanceof ImageBitmap) found.close();
+    this.held.get(place)?.bitmap?.close();
     this.held.delete(place);
-  }
-
-  clear() {
-    for (const place of [...this.held.keys()]) this.drop(place);
   }
 
   close() {
     this.isClosed = true;
-    this.clear();
+    for (const place of [...this.held.keys()]) this.drop(place);
   }
 }
