@@ -1,11 +1,12 @@
 // Which frame is shown, and which pictures are fetched for it: at the video's own pace, late pictures left out.
 
 const AHEAD = 24; // pictures that are fetched before they are due
+const STEP = 10; // frames; a jump back by fewer is a step, and others will follow
 const WAIT = 0.4; // seconds without a picture after which the clock waits for it
 
 export class Player {
   constructor(changed) {
-    Object.assign(this, { changed, video: null, place: 0, wanted: 0, isPlaying: false, speed: 1, dropped: 0 });
+    Object.assign(this, { changed, video: null, place: 0, wanted: 0, direction: 1, isPlaying: false, speed: 1, dropped: 0 });
   }
 
   open(video) {
@@ -16,7 +17,9 @@ export class Player {
   // Show a frame: at once without its picture where that takes a while.
   seek(place) {
     if (!this.video) return;
+    const before = this.place;
     this.wanted = this.place = Math.min(Math.max(0, Math.round(place)), this.video.length - 1);
+    this.direction = before - this.place > 0 && before - this.place <= STEP ? -1 : 1;
     this.restart();
     this.fetch();
     this.changed();
@@ -81,14 +84,12 @@ export class Player {
     return this.video.pictures.isSettled(place) && this.video.people(place) !== null;
   }
 
-  // Ask for the picture that is due, and for those after it; while nothing plays, for the neighbours, too.
+  // Ask for the picture that is due, and for those after it; while nothing plays, for the next two the way that steps go.
   fetch() {
     const { video, wanted } = this;
-    const last = Math.min(wanted + AHEAD, video.length);
-    const places = [];
-    for (let place = wanted; place < last; place++) places.push(place);
-    if (!this.isPlaying) places.splice(3, places.length, ...[wanted - 1, wanted - 2].filter((place) => place >= 0));
-    video.pictures.want(places);
+    const [count, by] = this.isPlaying ? [AHEAD, 1] : [3, this.direction];
+    const places = Array.from({ length: count }, (_, n) => wanted + n * by);
+    video.pictures.want(places.filter((place) => place >= 0 && place < video.length));
     video.people(Math.min(wanted + 2 * AHEAD, video.length - 1));
   }
 }
