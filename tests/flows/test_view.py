@@ -7,8 +7,8 @@ import shutil
 import signal
 import socket
 import time
-import urllib.request
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 
 import cv2
@@ -276,18 +276,30 @@ def test_where_artifacts_were_removed_what_is_not_known_is_said(published: Video
 
 
 @pytest.mark.slow
-def test_the_command_serves_on_loopback_until_it_is_interrupted(store: Store, clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_security_the_command_serves_on_loopback_unless_told_otherwise_until_it_is_interrupted(
+    store: Store, clip: Path, tmp_path: Path, host: str
+) -> None:
     publish_two_people(store, clip)
-    process, log = start(tmp_path / "log", "view", store.root, "--port", "0"), tmp_path / "log"
+    others = [] if host == "127.0.0.1" else ["--host", host, "--name", "viewer.example"]
+    log = tmp_path / "log"
+    process = start(log, "view", store.root, "--port", "0", *others)
     try:
         end = time.monotonic() + 120
-        while "http://127.0.0.1:" not in log.read_text():
+        while "look at http://" not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.1)
         address = log.read_text().partition("look at ")[2].split()[0]
-        with urllib.request.urlopen(f"{address}/api/videos") as answer:
-            assert b"clip" in answer.read()
+        assert address.startswith(f"http://{host}:")
+        assert ("there is no password" in log.read_text()) == bool(others)
+        port = int(address.rpartition(":")[2])
+        for name, is_known in (("localhost", True), ("viewer.example", bool(others)), ("evil.example", False)):
+            connection = HTTPConnection("127.0.0.1", port)
+            connection.request("GET", "/api/videos", headers={"Host": f"{name}:{port}"})
+            answer = connection.getresponse()
+            assert (b"clip" in answer.read()) == (answer.status == 200) == is_known, name
+            connection.close()
     finally:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(60)
