@@ -71,6 +71,7 @@ from flows.store_cli import diff, gc, lineage
 from flows.terminal import one_line, plain, shown
 from flows.train_cli import train
 from flows.train_heads_cli import body, temporal
+from flows.view_cli import view
 from storage.artifacts import DamagedArtifactError
 from storage.reading import LimitError
 from storage.runs import split_address
@@ -487,7 +488,7 @@ def doctor(output: Reach = None) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
-for command in (ablate, report, lineage, diff, gc):
+for command in (ablate, report, view, lineage, diff, gc):
     app.command()(command)
 
 

@@ -163,7 +163,7 @@ def _named(rows: Sequence[Mapping[str, str]], video: str, otherwise: str) -> str
 def _steps(store: Store, rows: Mapping[str, Mapping[str, Any]]) -> tuple[Step, ...]:
     """The artifacts that a run planned of a video. What is not there, and stands before one that is whole, has been removed."""
     known = {stage.name: stage for stage in PIPELINE}
-    planned = _plan(store, rows)
+    planned = plan_of(store, rows)
     steps: list[Step] = []
     for name, row in reversed(list(rows.items())):
         artifact = Artifact(store, name, row["key"])
@@ -222,7 +222,7 @@ def _planned_step(
     )
 
 
-def _plan(store: Store, rows: Mapping[str, Mapping[str, Any]]) -> VideoPlan | None:
+def plan_of(store: Store, rows: Mapping[str, Mapping[str, Any]]) -> VideoPlan | None:
     """A video's plan with the keys that the run had; None where this version does not understand its parameters."""
     first = next(iter(rows.values()))
     try:

@@ -356,6 +356,18 @@ def _blocks(opened: Opened, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, in
             yield piece, high, Block(line.frames[before:after], line.pts_ns[before:after], pixels, rows, core=core)
 
 
+def block_at(opened: Opened, stage: Stage, place: int) -> Block:
+    """What a stage that looks at no pixels takes for one sampled frame, that frame's place among them; with the stage's halo.
+
+    DamagedArtifactError where an input of it is not there.
+    """
+    halo, line = stage.halo(opened.plan.params), opened.line
+    low, high = max(place - halo, 0), min(place + halo + 1, len(line.frames))
+    inputs = {name: source.rows(low, high, line) for name, source in opened.sources([stage]).items()}
+    core = (place - low, place - low + 1)
+    return Block(line.frames[low:high], line.pts_ns[low:high], (), inputs, _input_params(opened.plan, stage), core)
+
+
 def _counted(images: Iterator[_Numbered], line: Timeline, stage: Stage, report: Report) -> Iterator[_Numbered]:
     """The images, reporting the sampled ones among them, some at a time, as they are taken."""
     passed = told = 0

@@ -8,6 +8,7 @@ predicted keypoints of the counterparts, weighed by keypoint matching. The place
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -43,37 +44,61 @@ class RefineParams(Params):
     refinement: str | None = digest_field("the refinement head")
 
 
-class _Refined(NamedTuple):
-    """The best place of each keypoint and its response, one row a person."""
+class _Responses(NamedTuple):
+    """What every place of the survivors' keypoints is worth."""
 
-    place: Tensor  # (P, K) int64
-    response: Tensor  # (P, K)
+    response: Tensor  # (P, K, S)
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places at which refinement looks for the keypoints of a block's own survivors, and what it finds each worth.
+
+    own            (P,) their rows among the survivors of the whole block
+    response       (P, K, S) float32, by Eq. 6; NaN where a keypoint has fewer places
+    place          (P, K) int64, the best
+    counterparts   (P,) int32, detections of other frames that took part
+    """
+
+    own: NDArray[np.int64]
+    response: NDArray[np.float32]
+    place: NDArray[np.int64]
+    counterparts: NDArray[np.int32]
 
 
 def run(block: Block, params: RefineParams) -> pa.Table:
     """Refined poses of the survivors of the block's own frames; those of the halo only support."""
     people = block.inputs["estimate"].filter(block.inputs["suppress"]["is_kept"])
-    frame = column(people, "frame", np.int64)
-    own = np.flatnonzero(np.isin(frame, block.core_frames))
-    if not len(own):
+    found = places(block, params)
+    if found is None:
         return REFINED.empty_table()
-    skeleton = skeleton_of_table(people)
-    features = features_of(block, len(skeleton.keypoints))
-    counterpart, tau = _counterparts(block, frame, column(people, "detection", np.int64), own)
-    found = _refine(features, own, counterpart, tau, params)
-    place = found.place.numpy()
-    rows = people.take(own)
+    skeleton, rows = skeleton_of_table(people), people.take(found.own)
     poses, candidates = poses_from_table(rows, skeleton), candidates_from_table(rows, skeleton)
     xy_px = np.concatenate([poses.xy_px[:, :, None], candidates.xy_px], axis=2)
     return table_of(
         REFINED,
-        frame=frame[own],
+        frame=poses.frame,
         detection=poses.detection,
-        xy_px=list_array(np.take_along_axis(xy_px, place[:, :, None, None], axis=2)[:, :, 0]),
-        score=list_array(found.response.numpy()),
-        place=list_array(place.astype(np.int32)),
-        counterparts=(counterpart >= 0).sum(axis=1).astype(np.int32),
+        xy_px=list_array(np.take_along_axis(xy_px, found.place[:, :, None, None], axis=2)[:, :, 0]),
+        score=list_array(np.take_along_axis(found.response, found.place[:, :, None], axis=2)[:, :, 0]),
+        place=list_array(found.place.astype(np.int32)),
+        counterparts=found.counterparts,
     )
+
+
+def places(block: Block, params: RefineParams) -> Places | None:
+    """What every place of the keypoints is worth; None where nobody is in the block's own frames."""
+    from tkm.refinement import best_place  # here: see tkm.networks.runtime
+
+    people = block.inputs["estimate"].filter(block.inputs["suppress"]["is_kept"])
+    frame = column(people, "frame", np.int64)
+    own = np.flatnonzero(np.isin(frame, block.core_frames))
+    if not len(own):
+        return None
+    features = features_of(block, len(skeleton_of_table(people).keypoints))
+    counterpart, tau = _counterparts(block, frame, column(people, "detection", np.int64), own)
+    response = _refine(features, own, counterpart, tau, params)
+    return Places(own, response.numpy(), best_place(response).numpy(), (counterpart >= 0).sum(axis=1).astype(np.int32))
 
 
 def _counterparts(
@@ -105,10 +130,11 @@ def _counterparts(
 
 def _refine(
     features: FeatureSet, own: NDArray[np.int64], counterpart: NDArray[np.int64], tau: int, params: RefineParams
-) -> _Refined:
+) -> Tensor:
+    """(P, K, S), the responses of Eq. 6."""
     import torch  # here: see tkm.networks.runtime
 
-    from tkm.refinement import best_place, refined_response, support
+    from tkm.refinement import refined_response, support
 
     bias = trained.refinement(str(params.refinement)).bias
     is_before = (torch.arange(2 * tau) < tau).to(bias.device)
@@ -121,18 +147,16 @@ def _refine(
             classifiers, own_steps.float() * own_step[..., None], context_steps.float() * context_step[..., None], is_before
         )
 
-    def respond(part: tuple[Tensor, ...]) -> _Refined:
+    def respond(part: tuple[Tensor, ...]) -> _Responses:
         own_scalar, context_scalar, is_there, *vectors = part
         weight = weights(vectors) if vectors else own_scalar.new_zeros(len(own_scalar), 0, *own_scalar.shape[1:])
-        response = refined_response(own_scalar, context_scalar, weight, is_there, bias, tau, params.divisor)
-        place = best_place(response)
-        return _Refined(place, response.gather(2, place[..., None])[..., 0])
+        return _Responses(refined_response(own_scalar, context_scalar, weight, is_there, bias, tau, params.divisor))
 
     rows = [_has(features.scalar)[own], _has(features.scalar)[known, :, 0], counterpart >= 0]
     if tau:
         steps, step = _has(features.feature), _has(features.feature_step)
         rows += [steps[own], step[own], steps[known, :, 0], step[known, :, 0]]
-    return runtime.in_passes(tuple(torch.from_numpy(row) for row in rows), respond)
+    return runtime.in_passes(tuple(torch.from_numpy(row) for row in rows), respond).response
 
 
 def _has(values: NDArray[Any] | None) -> NDArray[Any]:

@@ -26,7 +26,8 @@ def recorded_run(plan: VideoPlan) -> str:
     run = runs.new_run(plan.store)
     row = {"video": plan.video, "name": Path(plan.source.uri).name, "uri": plan.source.uri, "kind": plan.source.kind}
     row |= {"content_sha256": plan.content_sha256, "shard": plan.shard}
-    rows = [row | {"stage": stage, "key": key, "params": "{}"} for stage, key in plan.keys.items()]
+    params = {stage: plan.params[stage].model_dump_json() for stage in plan.keys}
+    rows = [row | {"stage": stage, "key": key, "params": params[stage]} for stage, key in plan.keys.items()]
     runs.start_run(plan.store, run, {})
     runs.write_plan(plan.store, run, "group", rows)
     return run
