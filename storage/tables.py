@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -92,6 +93,21 @@ def read(
     rows = table.to_pyarrow_table(filters=None if videos is None else _among(videos), columns=columns)
     order = [(key, "ascending") for key in _SORT.get(name, ("video",)) if key in rows.column_names]
     return rows.sort_by(order) if order else rows
+
+
+@_without_secrets()
+def dataset(store: Store, name: str) -> ds.Dataset:
+    """A published table as it is now, as an Arrow dataset: a scan reads the files, row groups and columns that it asks for.
+
+    TableNotFoundError where nothing has been published.
+    """
+    return _opened(store, name).to_pyarrow_dataset()
+
+
+@_without_secrets()
+def count(store: Store, name: str) -> int:
+    """Rows of a published table, by its log alone. TableNotFoundError as in `dataset`."""
+    return int(_opened(store, name).count())
 
 
 @_without_secrets()

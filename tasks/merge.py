@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from storage import runs, tables
 from storage.artifacts import Artifact, DamagedArtifactError
-from storage.schemas import FAILURES, FRAMES, POSES, TRACKS, VIDEOS, with_columns
+from storage.schemas import FAILURES, FRAMES, POSES, TRACKS, VIDEOS, name_of, with_columns
 from storage.store import Store
 from tasks import index, publish
 from tkm.skeleton import COCO_17
 
+RUN_TABLES = (VIDEOS, FRAMES, POSES, TRACKS)  # those that `published_rows` makes
 BATCH_ROWS = 500_000  # people in frames that are merged at a time: some 150 MB
 
 
@@ -147,7 +148,7 @@ def read_results(
     """Rows of `videos`, `frames`, `poses` or `tracks`: the latest of every video, or those of one run (`URI@RUN`)."""
     if run is None:
         return tables.read(store, name, videos=videos, columns=columns)
-    schema = {"videos": VIDEOS, "frames": FRAMES, "poses": POSES, "tracks": TRACKS}[name]
+    schema = next(schema for schema in RUN_TABLES if name_of(schema) == name)
     rows = [
         published_rows(store, run, finished)[name]
         for finished in finished_of_run(store, runs.find_run(store, run), videos)
