@@ -9,6 +9,9 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow as pa
+
+from tkm.skeleton import COCO_17
 
 FRAMES = 2
 _SIZE_PX = (128, 16)  # wide, for the detector looks at no more than a frame needs
@@ -19,6 +22,20 @@ def entries(count: int) -> Iterator[bytes]:
     data = _clip()
     for number in range(count):
         yield data + struct.pack(">I4sQ", 16, b"free", number)
+
+
+def given_poses(count: int) -> pa.Table:
+    """Poses as a user gives them, of as many videos: a person in each of `FRAMES` frames, somebody else in every video."""
+    rows = count * FRAMES
+    video, frame = np.divmod(np.arange(rows), FRAMES)
+    place = np.random.default_rng(0).uniform(100, 900, (rows, len(COCO_17.keypoints), 2)).astype(np.float32)
+    joints = {
+        f"{joint}_{name}": values
+        for k, joint in enumerate(COCO_17.keypoints)
+        for name, values in (("x", place[:, k, 0]), ("y", place[:, k, 1]), ("score", np.ones(rows, np.float32)))
+    }
+    names = pa.array([f"{n:06d}" for n in video])
+    return pa.table({"video": names, "video_frames": np.full(rows, FRAMES), "frame": frame, **joints})
 
 
 def _clip() -> bytes:

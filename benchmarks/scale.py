@@ -1,6 +1,8 @@
 """What a run costs beside decoding and networks: many tiny videos on a cluster of processes and an S3 server.
 
-python -m benchmarks.scale [--videos N] [--workers N] [--threads N] [--record NAME]
+python -m benchmarks.scale [--videos N] [--given] [--workers N] [--threads N] [--record NAME]
+
+With --given the entries are poses that a user gives, without pictures: stages that do next to nothing, and no networks.
 
 All of it on this machine: the S3 server, Prefect's server, the scheduler, one GPU-labelled worker, CPU workers and the flow.
 """
@@ -19,15 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import cluster_and_prefect, command
-from benchmarks.entries import FRAMES, entries
+from benchmarks.entries import FRAMES, entries, given_poses
 from benchmarks.record import heading, record
 from benchmarks.report import table
+from storage import runs
+from storage.parquet import parquet_bytes
 from storage.store import Store
-from tasks.pipeline import PIPELINE
 from tests.cluster import Cluster
 from tests.s3_server import BUCKET, S3Server, serve
 
-_UNUSED = ("boxes", "poses", "shots")  # stages that a run has by option only
+_OUTPUT = f"s3://{BUCKET}/results"
 
 
 @contextmanager
@@ -38,23 +41,35 @@ def counted(server: S3Server) -> Iterator[Counter[str]]:
     during.update(server.requests() - before)
 
 
-def measure(videos: int, workers: int, threads: int, folder: Path) -> dict[str, Any]:
+def measure(videos: int, is_given: bool, workers: int, threads: int, folder: Path) -> dict[str, Any]:
     """Annotate so many videos, then run the same command again, and plan it without running it."""
     (folder / "s3").mkdir()
     with serve(folder / "s3") as server:
         os.environ |= server.environment()
-        inputs = Store(f"s3://{BUCKET}/videos")
-        inputs._fs.pipe({inputs.path(f"{n:06d}.mp4"): data for n, data in enumerate(entries(videos))})
+        inputs = _put_inputs(videos, is_given)
         with cluster_and_prefect(folder) as cluster:
             _start_workers(cluster, workers, threads)
-            run = ["annotate", inputs.root, "--output", f"s3://{BUCKET}/results", "--dask", cluster.address, "--quiet"]
+            run = ["annotate", *inputs, "--output", _OUTPUT, "--dask", cluster.address, "--quiet"]
             found: dict[str, Any] = {}
             for name, arguments in (("first", run), ("again", run), ("plan", [*run, "--dry-run"])):
                 with counted(server) as requests:
                     found[name] = command(*arguments)
                 found[name]["requests"] = dict(requests)
-        objects = Store(f"s3://{BUCKET}/results").list("")
-    return {**found, "videos": videos, "workers": workers, "threads": threads, "objects": _by_folder(objects)}
+        store = Store(_OUTPUT)
+        keys = runs.read_plan(store, runs.find_run(store, None)).num_rows
+        objects = _by_folder(store.list(""))
+    facts = {"videos": videos, "given": is_given, "workers": workers, "threads": threads}
+    return {**found, **facts, "stages": keys // videos, "objects": objects}
+
+
+def _put_inputs(videos: int, is_given: bool) -> list[str]:
+    """What is annotated, put into the bucket; as arguments of the command."""
+    inputs = Store(f"s3://{BUCKET}/videos")
+    if is_given:
+        inputs.write("poses.parquet", parquet_bytes(given_poses(videos)))
+        return ["--detections", f"{inputs.root}/poses.parquet"]
+    inputs._fs.pipe({inputs.path(f"{n:06d}.mp4"): data for n, data in enumerate(entries(videos))})
+    return [inputs.root]
 
 
 def _start_workers(cluster: Cluster, workers: int, threads: int) -> None:
@@ -81,16 +96,19 @@ def report(found: dict[str, Any]) -> str:
     stored = [
         (name, str(count), f"{count / videos:.2f}", f"{size / videos:.0f}") for name, (count, size) in found["objects"].items()
     ]
-    stages = len(PIPELINE) - len(_UNUSED)
+    stages, is_given = found["stages"], found["given"]
     each = 1000 * found["first"]["seconds"] / videos / stages
+    passes = "" if is_given else ", forward passes of 2 frames included"
+    what = f"{FRAMES} frames of " + ("given poses" if is_given else "128 x 16")
     return "\n".join(
         [
-            f"## {videos} videos of {FRAMES} frames of 128 x 16",
-            f"`python -m benchmarks.scale --videos {videos} --workers {found['workers']} --threads {found['threads']}`\n",
+            f"## {videos} videos of {what}",
+            f"`python -m benchmarks.scale --videos {videos}{' --given' if is_given else ''} --workers {found['workers']} "
+            f"--threads {found['threads']}`\n",
             f"One GPU-labelled worker, {found['workers']} CPU workers with CPU={found['threads']}, on the same cores as the S3 "
             "server, Prefect, the scheduler and the flow.\n",
             table(("command", "seconds", "ms a video", "processor s of the flow", "MB at most", "S3 requests"), rows),
-            f"\n**{each:.1f} ms a video and stage** ({stages} stages, forward passes of 2 frames included).\n",
+            f"\n**{each:.1f} ms a video and stage** ({stages} stages{passes}).\n",
             table(("below the root", "objects", "objects a video", "bytes a video"), stored),
         ]
     )
@@ -106,13 +124,14 @@ def main() -> None:
     """Measure, print, and keep the report where that is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--videos", type=int, default=1000)
+    parser.add_argument("--given", action="store_true", help="poses that are given, in place of videos")
     parser.add_argument("--workers", type=int, default=1, help="CPU workers")
     parser.add_argument("--threads", type=int, default=4, help="threads, and CPUs offered, of each")
     parser.add_argument("--record", metavar="NAME")
     options = parser.parse_args()
     head = heading("Scale,")
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(options.videos, options.workers, options.threads, Path(folder))
+        found = measure(options.videos, options.given, options.workers, options.threads, Path(folder))
     print(json.dumps(found), file=sys.stderr)
     text = f"{head}\n\n{report(found)}"
     print(text)

@@ -33,11 +33,11 @@ from flows.retention import Retention
 from flows.settings import Engine, load_settings, refuse_secrets, stage_params, use_s3
 from flows.signs import signs_of_life
 from flows.steps import GROUP_STEPS, Context
-from flows.terminal import one_line
+from flows.terminal import one_line, shown
 from flows.weights import check_again, chosen_params, kept_weights
 from storage import runs, tables
 from storage.addresses import hidden
-from storage.runs import Failure
+from storage.runs import Failure, is_report
 from storage.store import Store
 from tasks.pipeline import STEPS
 from tasks.stage import Params
@@ -45,7 +45,7 @@ from tasks.stage import Params
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run: videos in all, those whose published rows changed, and those that failed."""
+    """What came of a run: videos, those whose published rows changed, those that failed; and the report, if one was written."""
 
     run: str
     root: str
@@ -54,6 +54,7 @@ class Summary:
     frames: Mapping[str, int]
     failures: tuple[Failure, ...]
     seconds: float
+    report: str = ""
 
 
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # most wait for the step before theirs
@@ -82,7 +83,8 @@ def annotate(
     facts = {"input": input, "settings": recorded, **files}
     wanted = wanted_videos(store, input, detections, images, chosen)
     params, notes = chosen_params(store, wanted, chosen)
-    return ended(run_videos(store, replace(wanted, notes=(*wanted.notes, *notes)), chosen, params, facts, quiet))
+    summary = run_videos(store, replace(wanted, notes=(*wanted.notes, *notes)), chosen, params, facts, quiet)
+    return ended(_reported(store, summary, chosen))
 
 
 @flow(name="rerun", task_runner=_RUNNER, validate_parameters=False)
@@ -110,7 +112,7 @@ def rerun(
     anew = () if changes or files else dependents(stage)
     check_again(store, wanted, chosen, anew)
     facts = {"rerun": run, "stage": stage, "set": list(changes), "weights": files, "videos": list(videos)}
-    return ended(run_videos(store, wanted, chosen, stage_params(chosen), facts, quiet, anew))
+    return ended(_reported(store, run_videos(store, wanted, chosen, stage_params(chosen), facts, quiet, anew), chosen))
 
 
 def run_videos(
@@ -161,6 +163,29 @@ def run_videos(
     )
     runs.end_run(store, run, _outcome(summary))
     return summary
+
+
+def _reported(store: Store, summary: Summary, chosen: Any) -> Summary:
+    """The summary with a report's address. Results are none the worse for want of one, so it is only said where it fails."""
+    if not chosen.engine.report:
+        return summary
+    earlier = sorted(name for name in store.list("reports") if is_report(name))
+    if earlier and not summary.changed and not summary.failures:  # a look at all videos, to tell what has been told
+        return replace(summary, report=f"{store.root}/{earlier[-1]}")
+    try:
+        return replace(summary, report=tell(store, summary.run))
+    except Exception as error:
+        why = f"no report: {one_line(str(error))}; `tkm report {shown(store.root)}@{summary.run}` writes it"
+        Console(stderr=True).print(why, style="yellow", highlight=False)
+        return summary
+
+
+@task(name="report", cache_policy=NO_CACHE, persist_result=False)
+def tell(store: Store, run: str) -> str:
+    """Write the report of a run; its address."""
+    from flows.report import write_report
+
+    return write_report(store, run)
 
 
 def _finish(context: Context, groups: Sequence[Group], last: str) -> list[Group]:

@@ -65,6 +65,7 @@ from flows.arguments import (
 from flows.errors import ClusterError, ClusterLostError, EvaluationError, QueryError, ServerError, TooManyFailuresError
 from flows.options import with_cluster, with_manner, with_settings
 from flows.query_cli import query, tables
+from flows.report_cli import report
 from flows.settings import SettingsError, load_settings, manner, use_s3
 from flows.starting import check_start, with_server
 from flows.store_cli import diff, gc, lineage
@@ -211,7 +212,8 @@ def _summarise(summary: Any) -> None:
     root = shown(summary.root)
     console.print(
         f"tables: {root}/tables   run: {summary.run}\n"
-        f"next:   tkm show {root}   tkm render {root}   tkm status {root}",
+        + (f"report: {shown(summary.report)}\n" if summary.report else "")
+        + f"next:   tkm show {root}   tkm render {root}   tkm status {root}",
         highlight=False,
         soft_wrap=True,
     )
@@ -486,7 +488,7 @@ def doctor(output: Reach = None) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
-for command in (ablate, lineage, diff, gc, query, tables):
+for command in (ablate, report, query, tables, lineage, diff, gc):
     app.command()(command)
 
 

@@ -115,7 +115,13 @@ def _local(workers: int, networks: bool) -> LocalCluster:
         "OPENBLAS_NUM_THREADS": 1,
         "DASK_LOGGING__DISTRIBUTED": "critical",  # what went wrong is said by the run, once, and not by every worker
     }
-    config.set({"distributed.nanny.pre-spawn-environ": workers_environment, "distributed.scheduler.allowed-failures": 3})
+    config.set(
+        {
+            "distributed.nanny.pre-spawn-environ": workers_environment,
+            "distributed.scheduler.allowed-failures": 3,
+            "distributed.worker.profile.enabled": False,  # see flows.warm; neither has the scheduler, which runs in this process
+        }
+    )
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with _no_interrupts():
         return LocalCluster(

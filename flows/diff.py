@@ -26,7 +26,7 @@ from tasks.pipeline import PIPELINE
 from tasks.plan import SHARDS
 from tasks.stage import Stage
 
-_TABLES = ("videos", "frames", "poses", "tracks")
+_TABLES = ("videos", "frames", "poses", "tracks")  # suspects follow from poses, and change numbers with every other one
 _EDGES_PX: NDArray[np.float64] = np.geomspace(1e-3, 1e5, 1862)  # neighbours differ by 1%
 
 

@@ -59,9 +59,8 @@ class Known:
         with self._lock:
             if self._published is None or self._published.looked < since:
                 looked = time.monotonic()
-                shown = tables.read(self._store, "videos", columns=["video", "publish_key"])
+                keys = tables.published_keys(self._store)
                 failed = tables.read(self._store, "failures", columns=["video"])["video"].to_pylist()
-                keys = dict(zip(shown["video"].to_pylist(), shown["publish_key"].to_pylist(), strict=True))
                 self._published = Published(keys, frozenset(failed), looked)
             return self._published
 

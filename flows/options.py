@@ -84,10 +84,11 @@ def with_manner(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_networks(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that `with_manner` gives, but for --keep, and those of networks and sampling."""
+    """Give a command the options that `with_manner` gives, but for --keep and --report, and those of networks and sampling."""
     sections = ("index", "detect", "estimate", "weights", "engine", "s3")
     chosen = [option for option in _parameter_options() if option[0] in sections or option[1] in Limits.model_fields]
-    return _with_options(command, [option for option in chosen if option[:2] != ("engine", "keep")])
+    left_out = (("engine", "keep"), ("engine", "report"))
+    return _with_options(command, [option for option in chosen if option[:2] not in left_out])
 
 
 def with_cluster(command: Callable[..., None]) -> Callable[..., None]:

@@ -56,6 +56,7 @@ class Engine(BaseModel):
     keep: Keep = Field("all", description="artifacts that stay once a video is published: those that re-runs start from, or none")
     verify: bool = Field(False, description="read every video again, even where size and change time are those of last time")
     retry_failed: bool = Field(False, description="try videos again that failed for good, such as broken files")
+    report: bool = Field(True, description="write a report, an HTML file, at the end (default: do)")
 
 
 class Weights(BaseModel):

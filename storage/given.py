@@ -153,14 +153,21 @@ def _sequences(table: pa.Table, name: str) -> tuple[Sequence, ...]:
     video = table["video"].cast(pa.string()).to_pylist() if "video" in has else [name] * P
     if None in video:
         raise ValueError(f"column video, row {video.index(None)}: the name of a video is expected, not nothing")
-    names = np.asarray(video, np.str_)
-    return tuple(_sequence(one, names == one, people, lengths, skeleton) for one in sorted(set(video)) or [name])
+    of_video = dict(zip(*_rows_by_name(np.asarray(video, np.str_)), strict=True)) if P else {name: np.arange(0)}
+    return tuple(_sequence(one, rows, people, lengths, skeleton) for one, rows in of_video.items())
+
+
+def _rows_by_name(names: NDArray[np.str_]) -> tuple[list[str], list[NDArray[np.int64]]]:
+    """The names that there are, in order, and the rows of each: sorted once, for there may be many."""
+    order = np.argsort(names, kind="stable")
+    told, first = np.unique(names[order], return_index=True)
+    return told.tolist(), np.split(order, first[1:])
 
 
 def _sequence(
-    name: str, rows: NDArray[np.bool_], people: People, lengths: NDArray[np.int64] | None, skeleton: Skeleton
+    name: str, rows: NDArray[np.int64], people: People, lengths: NDArray[np.int64] | None, skeleton: Skeleton
 ) -> Sequence:
-    order = np.flatnonzero(rows)[np.argsort(people.frame[rows], kind="stable")]
+    order = rows[np.argsort(people.frame[rows], kind="stable")]
     mine = People(**{field.name: getattr(people, field.name)[order] for field in fields(People)})
     T = int(mine.frame.max(initial=-1)) + 1
     if lengths is not None and len(order):

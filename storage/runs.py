@@ -159,8 +159,19 @@ def _was_killed(process: Mapping[str, Any] | None) -> bool:
     return False
 
 
+def report_name(run: str) -> str:
+    """Name below the root of a run's report."""
+    return f"reports/{run}.html"
+
+
+def is_report(name: str) -> bool:
+    """Whether a name below the root is that of a run's report."""
+    return name == report_name(name.rpartition("/")[2].removesuffix(".html")) and _RUN.search(name) is not None
+
+
 def forget_run(store: Store, run: str) -> int:
-    """Remove a run's records, how it started last, so that one who is killed here can do it again; their bytes."""
+    """Remove a run's report and records, how it started last, so that one who is killed here can do it again; their bytes."""
+    store.delete(report_name(run))
     objects = store.list_objects(f"runs/{run}")
     started = f"runs/{run}/started.json"
     store.delete_all([name for name in objects if name != started])

@@ -296,7 +296,34 @@ VIDEOS = schema_of(
     field_of("duration_ns", pa.int64(), "time from the first frame to the last", "ns"),
     field_of("poses", pa.int64(), "rows in `poses`", "rows"),
     field_of("tracks", pa.int64(), "rows in `tracks`", "rows"),
+    field_of("suspects", pa.int64(), "rows in `suspects`; null until a run publishes anew what an earlier version did", "rows",
+             nullable=True),
     field_of("publish_key", pa.string(), "key of the artifact that the rows come from; empty while a run replaces them"),
+    _RUN,
+    _SHARD,
+)
+
+SUSPECTS = schema_of(
+    "suspects",
+    "one row a place where results are likely wrong: an identity that switches, a joint that is somewhere else",
+    _VIDEO,
+    field_of("suspect", pa.int64(), "number of the place in its video, from 0, by falling severity"),
+    field_of("kind", pa.string(), "`switch`, `joint_speed` or `limb_length`"),
+    field_of("frame", pa.int64(), "frame to look at", "frames"),
+    field_of("pts_ns", pa.int64(), "its time", "ns"),
+    field_of("track_id", pa.int64(), "track that it is about"),
+    field_of("other_track_id", pa.int64(), "the other track of a switch between two", nullable=True),
+    field_of("joint", pa.string(), "name of the keypoint; null where it is the whole body", nullable=True),
+    field_of(
+        "value",
+        pa.float64(),
+        "what was measured: body heights a second; for limb_length times the track's median; of a switch between two the "
+        "overlap (IOU) of one's end with the other's begin, or how many times better their ways fit crossed",
+    ),
+    field_of("limit", pa.float64(), "the bound that `value` exceeds, in its unit"),
+    field_of("severity", pa.float64(), "value / limit, comparable across kinds"),
+    field_of("x", pa.float64(), "where to look, from the left of the frame", "px"),
+    field_of("y", pa.float64(), "where to look, from the top of the frame", "px"),
     _RUN,
     _SHARD,
 )
@@ -313,7 +340,7 @@ FAILURES = schema_of(
     _SHARD,
 )
 
-PUBLISHED = (VIDEOS, FRAMES, POSES, TRACKS, FAILURES)
+PUBLISHED = (VIDEOS, FRAMES, POSES, TRACKS, SUSPECTS, FAILURES)
 
 def _sides(prefix: str, what: str) -> tuple[pa.Field, ...]:
     sides = (("x1", "left edge"), ("y1", "top edge"), ("x2", "right edge"), ("y2", "bottom edge"))

@@ -1,6 +1,6 @@
 """The published tables: Delta Lake under tables/, atomic and versioned, partitioned by shard, each holding every video's latest.
 
-Videos are replaced within their shard, so that annotating two more merges them in. Each table is atomic, the five
+Videos are replaced within their shard, so that annotating two more merges them in. Each table is atomic, the six
 together are not, so a run claims its videos first: their rows in `videos` name the run and no artifact. Then the other
 tables are written, then `videos` again, with the artifact that the rows come from. Whoever is killed in between leaves a
 claim, which the next run sees. Of two runs at once the one that began later wins: a commit is tried again where another
@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import partial, reduce
+from operator import and_
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from pyarrow.fs import SubTreeFileSystem
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from storage import s3
@@ -28,9 +30,10 @@ from storage.learning_schemas import TRAINED
 from storage.schemas import EVALUATED, PUBLISHED, describe, name_of, with_columns
 from storage.store import Store, StoreError
 
-_DATA = ("frames", "poses", "tracks")
+_DATA = ("frames", "poses", "tracks", "suspects")
 _SORT = {
     "frames": ("video", "frame"), "poses": ("video", "frame", "track_id"), "tracks": ("video", "track_id"),
+    "suspects": ("video", "suspect"),
     "truth_frames": ("video", "frame"), "truth_poses": ("video", "frame", "person"),
     "scores": ("evaluation", "metric", "joint"), "scores_by_video": ("evaluation", "video", "metric", "joint"),
     "trainings": ("training", "epoch", "split", "metric"),
@@ -83,14 +86,28 @@ def open_table(store: Store, name: str) -> DeltaTable | None:
 
 @_without_secrets()
 def read(
-    store: Store, name: str, *, videos: Collection[str] | None = None, columns: list[str] | None = None
+    store: Store,
+    name: str,
+    *,
+    videos: Collection[str] | None = None,
+    frames: Collection[int] | None = None,
+    shard: int | None = None,
+    columns: list[str] | None = None,
 ) -> pa.Table:
-    """Rows of a published table, of all videos or of some, in order; an empty table where nothing has been published."""
+    """Rows of a published table, of all videos and frames or of some, in order; an empty table where nothing was published.
+
+    Where the videos' shard is known, as `videos` tells it, no other is looked at.
+    """
     table = open_table(store, name)
     if table is None:
         empty = _schema(name).empty_table()
         return empty.select(columns) if columns else empty
-    rows = table.to_pyarrow_table(filters=None if videos is None else _among(videos), columns=columns)
+    wanted = [] if videos is None else [_among(videos)]
+    if frames is not None:
+        wanted.append(pc.field("frame").isin(pa.array(sorted(frames), pa.int64())))
+    if shard is not None:
+        wanted.append(pc.field("shard") == shard)
+    rows = table.to_pyarrow_table(filters=reduce(and_, wanted) if wanted else None, columns=columns)
     order = [(key, "ascending") for key in _SORT.get(name, ("video",)) if key in rows.column_names]
     return rows.sort_by(order) if order else rows
 
@@ -101,7 +118,9 @@ def dataset(store: Store, name: str) -> ds.Dataset:
 
     TableNotFoundError where nothing has been published.
     """
-    return _opened(store, name).to_pyarrow_dataset()
+    # Arrow's own reader of S3 is three times as fast as delta-rs's, which in folders refuses files that lie outside.
+    where = SubTreeFileSystem(store.path(f"tables/{name}"), store.arrow_filesystem()) if s3.is_s3(store.root) else None
+    return _opened(store, name).to_pyarrow_dataset(filesystem=where)
 
 
 @_without_secrets()
@@ -122,6 +141,14 @@ def as_written(name: str, rows: pa.Table) -> pa.Table:
     rows = with_columns(rows, _schema(name)).cast(_plain(_schema(name))).replace_schema_metadata(None)
     rows = rows.cast(pa.schema([field.remove_metadata() for field in rows.schema]))
     return rows.sort_by([(key, "ascending") for key in _SORT.get(name, ("video",))])
+
+
+def published_keys(store: Store, *, videos: Collection[str] | None = None) -> dict[str, str]:
+    """Key of the artifact that the rows of each video come from; empty where a run replaces them, or an earlier version made
+    them, which made fewer.
+    """
+    rows = read(store, "videos", videos=videos, columns=["video", "publish_key", "suspects"]).to_pylist()
+    return {row["video"]: "" if row["suspects"] is None else row["publish_key"] for row in rows}
 
 
 def create_tables(store: Store, schemas: Collection[pa.Schema] = PUBLISHED) -> None:
@@ -180,8 +207,8 @@ def _create(store: Store, schema: pa.Schema) -> None:
 def publish_videos(store: Store, run: str, shard: int, rows: Mapping[str, pa.Table]) -> set[str]:
     """Put a run's rows of some videos of one shard in place of all rows that the tables hold of these videos.
 
-    `rows` holds the tables `videos`, `frames`, `poses` and `tracks` of the same videos, whose ids are letters, digits, _
-    and - (ValueError otherwise). Returns the ids that were published: those that no later run had claimed.
+    `rows` holds the tables `videos`, `frames`, `poses`, `tracks`, `suspects` of the same videos, whose ids are letters, digits,
+    _ and - (ValueError otherwise). Returns the ids that were published: those that no later run had claimed.
     """
     videos = rows["videos"]
     no_key = pa.array([""] * len(videos), pa.string())

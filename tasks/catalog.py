@@ -21,11 +21,11 @@ from storage.scans import RowsByVideo, scan_parts
 from storage.schemas import EVALUATED, FAILURES, PUBLISHED, name_of, schema_of
 from storage.sealed import DamagedDocumentError
 from storage.store import Store
-from tasks.merge import RUN_TABLES, finished_of_run, published_rows
+from tasks.merge import RESULTS, finished_of_run, published_rows
 from tasks.pipeline import PIPELINE
 
 _THREADS = 32  # manifests that are asked for at once
-_VIDEO_TABLES = tuple(name_of(schema) for schema in RUN_TABLES if name_of(schema) != "videos")
+_VIDEO_TABLES = tuple(name_of(schema) for schema in RESULTS if name_of(schema) != "videos")
 _SCHEMAS = {name_of(schema): schema for schema in (*PUBLISHED, *EVALUATED, *TRAINED)}
 
 
@@ -79,7 +79,7 @@ class Catalog:
             there = set(self.store.folders("tables"))
             published = [name for name in _SCHEMAS if name in there]
         else:
-            published = [*(name_of(schema) for schema in RUN_TABLES), name_of(FAILURES)]
+            published = [*(name_of(schema) for schema in RESULTS), name_of(FAILURES)]
         made = {name_of(stage.output): queryable(stage.output) for stage in PIPELINE}
         stages = {name: tuple(stage.name for stage in PIPELINE if name_of(stage.output) == name) for name in made}
         return {name: Entry(name, _SCHEMAS[name], ()) for name in published} | {

@@ -12,18 +12,16 @@ import numpy as np
 from storage.artifacts import Artifact
 from storage.given import given_pictures, read_given
 from storage.parquet import GroupedWriter
-from storage.schemas import FRAMES, POSES, TRACKS, VIDEOS, name_of
+from storage.schemas import name_of
 from storage.sources import InputError, Source, image_paths
 from storage.store import Store
 from tasks import index
-from tasks.merge import Finished, published_rows
+from tasks.merge import RESULTS, Finished, published_rows
 from tasks.predictions import in_skeleton, sequence_of
 from tkm.datasets import coco, posetrack17, posetrack18, sequence
 from tkm.datasets.errors import DatasetError
 from tkm.datasets.ids import first_image_ids
 from tkm.skeleton import COCO_17, POSETRACK_15
-
-_TABLES = (VIDEOS, FRAMES, POSES, TRACKS)
 
 
 @dataclass(frozen=True)
@@ -89,16 +87,16 @@ def write_tables(store: Store, target: Store, videos: Iterable[Exported]) -> lis
 
     All appear when all are written, each in one step.
     """
-    names = [f"{name_of(schema)}.parquet" for schema in _TABLES]
+    names = [f"{name_of(schema)}.parquet" for schema in RESULTS]
     with ExitStack() as files:
         paths = [files.enter_context(target.new_file(name)) for name in names]
         with ExitStack() as writing:
             writers = [
-                writing.enter_context(GroupedWriter(path, schema)) for path, schema in zip(paths, _TABLES, strict=True)
+                writing.enter_context(GroupedWriter(path, schema)) for path, schema in zip(paths, RESULTS, strict=True)
             ]
             for video in sorted(videos, key=lambda video: video.finished.video):
                 rows = published_rows(store, video.run, video.finished)
-                for writer, schema in zip(writers, _TABLES, strict=True):
+                for writer, schema in zip(writers, RESULTS, strict=True):
                     writer.add(rows[name_of(schema)])
     return names
 

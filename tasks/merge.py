@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from storage import runs, tables
 from storage.artifacts import Artifact, DamagedArtifactError
-from storage.schemas import FAILURES, FRAMES, POSES, TRACKS, VIDEOS, name_of, with_columns
+from storage.schemas import FAILURES, FRAMES, POSES, SUSPECTS, TRACKS, VIDEOS, name_of, with_columns
 from storage.store import Store
 from tasks import index, publish
 from tkm.skeleton import COCO_17
 
-RUN_TABLES = (VIDEOS, FRAMES, POSES, TRACKS)  # those that `published_rows` makes
+RESULTS = (VIDEOS, FRAMES, POSES, TRACKS, SUSPECTS)  # the tables that a run's artifacts make
 BATCH_ROWS = 500_000  # people in frames that are merged at a time: some 150 MB
 
 
@@ -34,26 +34,11 @@ class Finished:
 
 
 def published_rows(store: Store, run: str, finished: Finished) -> dict[str, pa.Table]:
-    """Rows of one video for the tables `videos`, `frames`, `poses` and `tracks`, from its artifacts."""
+    """Rows of one video for the tables of RESULTS, from its artifacts."""
     persons = Artifact(store, publish.STAGE.name, finished.publish_key).read()
     frame_index = Artifact(store, index.STAGE.name, finished.index_key).read()
     frames = publish.frame_counts(persons, frame_index)
     summaries = publish.track_summaries(persons)
-    video = {
-        "video": finished.video,
-        "name": finished.name,
-        "uri": finished.uri,
-        "content_sha256": finished.content_sha256,
-        **{name: frame_index[name][0].as_py() for name in ("width_px", "height_px", "codec")},
-        "video_frames": frame_index.num_rows,
-        "frames": len(frames["frame"]),
-        "duration_ns": frame_index["pts_ns"][-1].as_py() - frame_index["pts_ns"][0].as_py(),
-        "poses": persons.num_rows,
-        "tracks": len(summaries),
-        "publish_key": finished.publish_key,
-        "run": run,
-        "shard": finished.shard,
-    }
 
     def stamped(schema: pa.Schema, columns: dict[str, Any], rows: int) -> pa.Table:
         same = {
@@ -65,11 +50,30 @@ def published_rows(store: Store, run: str, finished: Finished) -> dict[str, pa.T
         every = {**same, **columns}
         return with_columns(pa.table({name: every[name] for name in schema.names if name in every}), schema).cast(schema)
 
+    poses = stamped(POSES, {name: persons[name] for name in persons.column_names}, persons.num_rows)
+    suspects = publish.suspicious_places(poses)
+    video = {
+        "video": finished.video,
+        "name": finished.name,
+        "uri": finished.uri,
+        "content_sha256": finished.content_sha256,
+        **{name: frame_index[name][0].as_py() for name in ("width_px", "height_px", "codec")},
+        "video_frames": frame_index.num_rows,
+        "frames": len(frames["frame"]),
+        "duration_ns": frame_index["pts_ns"][-1].as_py() - frame_index["pts_ns"][0].as_py(),
+        "poses": persons.num_rows,
+        "tracks": len(summaries),
+        "suspects": len(suspects["suspect"]),
+        "publish_key": finished.publish_key,
+        "run": run,
+        "shard": finished.shard,
+    }
     return {
         "videos": pa.Table.from_pylist([video]).select(VIDEOS.names).cast(VIDEOS),
         "frames": stamped(FRAMES, frames, len(frames["frame"])),
-        "poses": stamped(POSES, {name: persons[name] for name in persons.column_names}, persons.num_rows),
+        "poses": poses,
         "tracks": stamped(TRACKS, {name: summaries[name].to_numpy() for name in summaries.columns}, len(summaries)),
+        "suspects": stamped(SUSPECTS, suspects, len(suspects["suspect"])),
     }
 
 
@@ -84,7 +88,7 @@ def merge(store: Store, run: str, shard: int, finished: Sequence[Finished]) -> t
     Returns how many videos' rows changed, and the ids of those whose artifacts turned out to be damaged or missing; what is
     damaged has been withdrawn. Rows of a bounded number of people are held at a time.
     """
-    current = _published_keys(store, [video.video for video in finished])
+    current = tables.published_keys(store, videos=[video.video for video in finished])
     changed, damaged = 0, []
     batch: dict[str, dict[str, pa.Table]] = {}
 
@@ -115,15 +119,9 @@ def _shown_by_later(store: Store, run: str, videos: Collection[str]) -> set[str]
     later = [other for other in runs.all_runs(store) if other > run] if videos else []
     if not later:
         return set()
-    current = _published_keys(store, videos)
+    current = tables.published_keys(store, videos=videos)
     finished = (video for other in later for video in finished_of_run(store, other, videos))
     return {video.video for video in finished if current.get(video.video) == video.publish_key}
-
-
-def _published_keys(store: Store, videos: Collection[str]) -> dict[str, str]:
-    """Key of the artifact that the published rows of each video come from."""
-    rows = tables.read(store, "videos", videos=videos, columns=["video", "publish_key"]).to_pylist()
-    return {row["video"]: row["publish_key"] for row in rows}
 
 
 def merge_failures(store: Store, run: str, shard: int, failed: Sequence[runs.Failure]) -> None:
@@ -145,10 +143,10 @@ def finished_of_run(store: Store, run: str, wanted: Collection[str] | None = Non
 def read_results(
     store: Store, run: str | None, name: str, *, videos: Collection[str] | None = None, columns: list[str] | None = None
 ) -> pa.Table:
-    """Rows of `videos`, `frames`, `poses` or `tracks`: the latest of every video, or those of one run (`URI@RUN`)."""
+    """Rows of one of RESULTS: the latest of every video, or those of one run (`URI@RUN`)."""
     if run is None:
         return tables.read(store, name, videos=videos, columns=columns)
-    schema = next(schema for schema in RUN_TABLES if name_of(schema) == name)
+    schema = next(schema for schema in RESULTS if name_of(schema) == name)
     rows = [
         published_rows(store, run, finished)[name]
         for finished in finished_of_run(store, runs.find_run(store, run), videos)

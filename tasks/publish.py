@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from storage.codecs import column, keypoint_columns, list_column, table_of
+from storage.codecs import column, keypoint_columns, keypoints_from_columns, list_column, skeleton_of_table, table_of
 from storage.schemas import PERSONS
 from tasks import estimate, given, index, refine, suppress, track
 from tasks.people import survivors
 from tasks.stage import Block, Params, Resources, Stage
+from tkm.suspects import TrackedPoses, find_suspects
 from tkm.types import PoseSet
 
 
@@ -98,6 +99,30 @@ def track_summaries(persons: pa.Table) -> pd.DataFrame:
         .reset_index()
     )
     return summaries
+
+
+def suspicious_places(persons: pa.Table) -> dict[str, Any]:
+    """Columns of `suspects` for one video, by falling severity."""
+    skeleton = skeleton_of_table(persons)
+    xy_px, score = keypoints_from_columns(persons, skeleton)
+    boxes = [column(persons, f"box_{side}", np.float32) for side in ("x1", "y1", "x2", "y2")]
+    numbers = {name: column(persons, name, np.int64) for name in ("frame", "pts_ns", "track_id")}
+    found = find_suspects(TrackedPoses(**numbers, box_xyxy_px=np.stack(boxes, axis=1), xy_px=xy_px, score=score), skeleton)
+    names = np.array([*skeleton.keypoints, None])  # the last for -1: the whole body
+    return {
+        "suspect": np.arange(len(found)),
+        "kind": pa.array(found.kind.tolist(), pa.string()),
+        "frame": found.frame,
+        "pts_ns": found.pts_ns,
+        "track_id": found.track_id,
+        "other_track_id": pa.array(found.other_track_id, mask=found.other_track_id < 0),
+        "joint": pa.array(names[found.joint].tolist(), pa.string()),
+        "value": found.value,
+        "limit": found.limit,
+        "severity": found.severity,
+        "x": found.xy_px[:, 0],
+        "y": found.xy_px[:, 1],
+    }
 
 
 STAGE = Stage(

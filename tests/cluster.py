@@ -19,6 +19,7 @@ from tests.processes import START
 _SECONDS = 120  # a busy machine takes long to import what workers run
 _ROOT = Path(__file__).resolve().parents[1]
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(_ROOT)}
+_SCHEDULERS = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}  # workers turn it off themselves
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Cluster:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-c", START, sys.executable, "-m", "dask", *command],
-                env={**os.environ, **_ENVIRONMENT},
+                env={**os.environ, **_ENVIRONMENT, **(_SCHEDULERS if name == "scheduler" else {})},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from dask import config
 
 from storage.bodies import machine_body
 from storage.sources import Source, content_digest
@@ -23,6 +24,7 @@ from tkm.networks.heads import HeadKind
 from tkm.synthetic.bodies.body import BodyModel
 
 NO_HEADS: dict[str, Params] = {"track": track.TrackParams(similarity="oks"), "refine": refine.RefineParams(on=False)}
+config.set({"distributed.worker.profile.enabled": False})  # it can hang clusters that tests start themselves: see flows.warm
 DEMO_CLIP = Path(__file__).resolve().parents[1] / "deployments" / "demo" / "cam01.mp4"
 
 

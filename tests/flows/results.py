@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from storage import tables
 from storage.codecs import keypoint_columns
-from storage.schemas import PUBLISHED, name_of, with_columns
+from storage.schemas import FRAMES, POSES, SUSPECTS, TRACKS, VIDEOS, name_of, with_columns
 from storage.sources import Source
 from storage.store import Store
 from storage.video import probe
+from tasks.publish import suspicious_places
 from tests.builders import standing
 from tkm.skeleton import COCO_17
 from tkm.types import PoseSet
@@ -81,13 +82,16 @@ def publish(store: Store, source: Source, sampled: list[int], poses: PoseSet, tr
             "tracks": [len(mine)], "publish_key": ["0"],
         },
     }  # fmt: skip
-    rows = {}
-    for schema in PUBLISHED:
-        if own := columns.get(name_of(schema)):
-            count = len(next(iter(own.values())))
-            same = {"video": video, "run": RUN, "shard": np.int32(3), "skeleton": COCO_17.name}
-            every = own | {name: [value] * count for name, value in same.items() if name not in own and name in schema.names}
-            rows[name_of(schema)] = with_columns(pa.table(every), schema).cast(schema)  # nothing was refined
+    rows: dict[str, pa.Table] = {}
+    for schema in (POSES, SUSPECTS, FRAMES, TRACKS, VIDEOS):
+        if schema is SUSPECTS:
+            columns["suspects"] = suspicious_places(rows["poses"])
+            columns["videos"]["suspects"] = [len(columns["suspects"]["suspect"])]
+        own = columns[name_of(schema)]
+        count = len(next(iter(own.values())))
+        same = {"video": video, "run": RUN, "shard": np.int32(3), "skeleton": COCO_17.name}
+        every = own | {name: [value] * count for name, value in same.items() if name not in own and name in schema.names}
+        rows[name_of(schema)] = with_columns(pa.table(every), schema).cast(schema)  # nothing was refined
     tables.create_tables(store)
     tables.publish_videos(store, RUN, 3, rows)
     return video

@@ -89,6 +89,20 @@ def test_published_columns_and_rows_follow_the_schemas(dataset: tuple[Path, Path
     assert poses[sorted(lacking)].isna().all(axis=None)
 
 
+def test_a_run_ends_with_a_report_that_the_next_one_leaves_as_it_is(tmp_path: Path, people_clip: Path) -> None:
+    output = tmp_path / "out"
+    (output / "reports").parent.mkdir()
+    (output / "reports").write_text("in the way")
+    assert run(people_clip, output).report == "", "results are none the worse for want of a report"
+    (output / "reports").unlink()
+    assert run(people_clip, output, engine={"report": False}).report == ""
+    assert not (output / "reports").exists()
+    first = run(people_clip, output)
+    assert first.report == f"{output}/reports/{first.run}.html"
+    assert f"{output}@{first.run}" in Path(first.report).read_text()
+    assert run(people_clip, output).report == first.report
+
+
 def test_a_second_run_computes_nothing_and_remembers_the_failure(dataset: tuple[Path, Path, Summary]) -> None:
     videos, output, first = dataset
     before = {path: path.stat().st_mtime_ns for path in (output / "artifacts").rglob("*.parquet")}
@@ -110,6 +124,9 @@ def test_a_tracking_parameter_runs_track_and_publish_only(dataset: tuple[Path, P
     assert read_results(store, other.run, "tracks").num_rows == published(output, "tracks").shape[0]
     states = {stage.stage: (stage.done, stage.missing, stage.failed) for stage in run_status(store, other.run).stages}
     assert states["publish"] == (2, 0, 0)
+    back = run(videos, output)
+    assert (back.changed, sum(back.frames.values())) == (2, 0), "all of it is there, and only the tables show something else"
+    assert published(output, "tracks").shape[0] == published(original, "tracks").shape[0]
 
 
 def test_splitting_shots_is_a_stage_of_the_runs_that_ask_for_it_only(dataset: tuple[Path, Path, Summary], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from dask import config
 from distributed import Client, LocalCluster
 
 from flows.calls import Call, run_all, video_call
+from flows.cluster import connect
 from storage.runs import Failure
 from storage.sources import Source
 from storage.store import Store
@@ -56,6 +57,13 @@ def test_videos_of_one_content_are_worked_on_once_and_each_is_told_of_by_its_nam
     told = [results[call.name] for call in calls]
     assert [failure.message for failure in told] == [f"{plan.source.uri} is damaged" for plan in plans]
     assert [(failure.video, failure.shard) for failure in told][1] == (plans[1].video, plans[1].shard)
+
+
+def test_local_workers_do_without_the_profiler_that_hangs_on_python_3_11() -> None:
+    with config.set({"distributed.worker.profile.enabled": True}), connect(None, 1, networks=False) as client:
+        assert client.run(lambda dask_worker: "profile" in dask_worker.periodic_callbacks, on_error="return") == dict.fromkeys(
+            client.scheduler_info()["workers"], False
+        )
 
 
 @pytest.mark.slow

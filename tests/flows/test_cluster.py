@@ -61,6 +61,7 @@ def test_stages_run_where_their_resources_say(
         client.get_task_stream()  # it is recorded from the first time that somebody asks
         done = tkm("annotate", str(videos), "-o", any_root, "--dask", cluster.address, *OPTIONS)
         assert done.returncode == 0, done.stderr
+        assert not any(client.run(lambda dask_worker: "profile" in dask_worker.periodic_callbacks).values()), "it can hang"
         names = {address: worker["name"] for address, worker in client.scheduler_info(n_workers=-1)["workers"].items()}
         ran = {name: set[str]() for name in names.values()}
         for record in client.get_task_stream():

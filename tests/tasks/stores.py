@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from storage import runs, tables
 from storage.artifacts import Artifact, Provenance
-from storage.schemas import FRAMES, POSES, TRACKS, VIDEOS
+from storage.schemas import FRAMES, POSES, SUSPECTS, TRACKS, VIDEOS, name_of
 from storage.store import Store
 
 Keys = Mapping[str, str]  # keys of a video's artifacts by stage
@@ -54,11 +54,12 @@ def show(store: Store, one: str, run: str, publish_key: str = "k") -> None:
     tables.create_tables(store)
     values = {
         "video": one, "name": one, "uri": "/videos/x.mp4", "content_sha256": "c", "codec": "h264", "width_px": 1, "height_px": 1,
-        "video_frames": 1, "frames": 1, "duration_ns": 0, "poses": 0, "tracks": 0, "run": run, "shard": 3,
+        "video_frames": 1, "frames": 1, "duration_ns": 0, "poses": 0, "tracks": 0, "suspects": 0, "run": run, "shard": 3,
         "publish_key": publish_key,
     }  # fmt: skip
     of_video = pa.table({name: [value] for name, value in values.items()}).select(VIDEOS.names).cast(VIDEOS)
-    rows = {"videos": of_video, "frames": FRAMES.empty_table(), "poses": POSES.empty_table(), "tracks": TRACKS.empty_table()}
+    empty = {name_of(schema): schema.empty_table() for schema in (FRAMES, POSES, TRACKS, SUSPECTS)}
+    rows = {"videos": of_video, **empty}
     tables.publish_videos(store, run, 3, rows)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from storage import runs, tables
+from deltalake import write_deltalake
+
+from storage import runs, table_log, tables
 from storage.store import Store
 from tasks import index, track
 from tasks.merge import merge
+from tasks.verify import verify_tables
 from tests.conftest import plan_of, run_all
 from tests.tasks.plans import finished, recorded_run
 
@@ -21,6 +24,27 @@ def test_run_ids_rise_also_within_a_second_and_after_a_clock_that_is_ahead(tmp_p
     assert second[:15] > first[:15]
     runs.start_run(store, ahead, {})
     assert runs.new_run(store) > ahead
+
+
+def test_what_an_earlier_version_published_without_suspects_is_no_damage_and_gets_them_by_the_next_run(
+    demo_clip: Path, tmp_path: Path
+) -> None:
+    store = Store(str(tmp_path))
+    plan = plan_of(store, demo_clip, {"index": index.IndexParams(frames=":2")})
+    run_all(plan)
+    tables.create_tables(store)
+    assert merge(store, recorded_run(plan), plan.shard, [finished(plan)]) == (1, [])
+    earlier = tables.read(store, "videos").drop_columns(["suspects"])
+    table_log.remove(store, "suspects")
+    table_log.remove(store, "videos")
+    write_deltalake(tables.table_uri(store, "videos"), earlier, partition_by=["shard"])
+    assert verify_tables(store).damage == ()
+    run = recorded_run(plan)
+    tables.create_tables(store)
+    assert merge(store, run, plan.shard, [finished(plan)]) == (1, [])
+    (video,) = tables.read(store, "videos").to_pylist()
+    assert video["suspects"] == tables.read(store, "suspects").num_rows
+    assert merge(store, recorded_run(plan), plan.shard, [finished(plan)]) == (0, [])
 
 
 def test_a_run_that_found_its_rows_published_still_counts_as_the_later_one(demo_clip: Path, tmp_path: Path) -> None:

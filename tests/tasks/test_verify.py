@@ -44,7 +44,7 @@ def lacking(plan: VideoPlan) -> set[str]:
 
 
 def rows_of(plan: VideoPlan) -> dict[str, list[dict[str, object]]]:
-    return {name: tables.read(plan.store, name).to_pylist() for name in ("videos", "frames", "poses", "tracks")}
+    return {name: tables.read(plan.store, name).to_pylist() for name in ("videos", "frames", "poses", "tracks", "suspects")}
 
 
 def test_a_sound_store_has_no_damage_and_is_read_whole(plan: VideoPlan) -> None:
