@@ -41,7 +41,8 @@ _SORT = {
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _FILES_A_SHARD = 8  # more small files than this are compacted
 _SECONDS = 120.0  # for commits that others keep coming between
-_WRITER = WriterProperties(compression="ZSTD", max_row_group_size=128 * 1024)
+# A query of one video reads whole row groups of its shard: of these few enough rows for that, and enough for those of everything.
+_WRITER = WriterProperties(compression="ZSTD", max_row_group_size=32 * 1024)
 
 
 def is_id(text: str) -> bool:

@@ -76,8 +76,7 @@ class Catalog:
     def entries(self) -> dict[str, Entry]:
         """The tables that there are, by name: those of the output, then those of the stages in their order."""
         if self.run is None:
-            there = set(self.store.folders("tables"))
-            published = [name for name in _SCHEMAS if name in there]
+            published = [name for name in _SCHEMAS if name in self._there]
         else:
             published = [*(name_of(schema) for schema in RESULTS), name_of(FAILURES)]
         made = {name_of(stage.output): queryable(stage.output) for stage in PIPELINE}
@@ -114,10 +113,17 @@ class Catalog:
         return Extent(rows, len(there), len(keys))
 
     @cached_property
+    def _there(self) -> frozenset[str]:
+        """Names of the tables that the output has."""
+        return frozenset(self.store.folders("tables"))
+
+    @cached_property
     def _videos(self) -> dict[str, Shown]:
         """Every video that has rows, or that the run planned."""
+        if self.run is None and "videos" not in self._there:
+            return {}
         if self.run is None:
-            rows = tables.read(self.store, "videos", columns=["video", "run", "shard"]).to_pylist()
+            rows = tables.dataset(self.store, "videos").to_table(columns=["video", "run", "shard"]).to_pylist()
             return {row["video"]: Shown(row["run"], row["shard"]) for row in rows}
         plan = self._plan(self.run, None).select(["video", "shard"]).group_by(["video", "shard"]).aggregate([]).to_pylist()
         return {row["video"]: Shown(self.run, row["shard"]) for row in plan}
