@@ -130,17 +130,20 @@ class Catalog:
 
     def _published(self, name: str) -> ds.Dataset:
         """A published table. Of those that are sorted by video no more shards are read than the filter leaves videos in."""
-        dataset = tables.dataset(self.store, name)
         if name not in _VIDEO_TABLES:
-            return dataset
+            return tables.dataset(self.store, name)
+        with ThreadPoolExecutor(1) as pool:  # two tables are opened, which each takes some requests
+            opened = pool.submit(tables.dataset, self.store, name)
+            videos = self._videos
+            dataset = opened.result()
 
-        def scan(videos: Sequence[str], columns: list[str] | None, filter: pc.Expression | None) -> ds.Scanner:
-            if len(videos) < len(self._videos):
-                shards = pa.array(sorted({self._videos[video].shard for video in videos}), pa.int32())
+        def scan(left: Sequence[str], columns: list[str] | None, filter: pc.Expression | None) -> ds.Scanner:
+            if len(left) < len(videos):
+                shards = pa.array(sorted({videos[video].shard for video in left}), pa.int32())
                 filter = filter & ds.field("shard").isin(shards)
             return dataset.scanner(columns=columns, filter=filter)
 
-        return RowsByVideo(dataset.schema, self._videos, scan)
+        return RowsByVideo(dataset.schema, videos, scan)
 
     def _scan_run(
         self, name: str, videos: Sequence[str], columns: list[str] | None, filter: pc.Expression | None
