@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,12 +69,17 @@ def query(
     for given in with_ or []:
         name, rows_of_file = given_table(given, tables)
         tables[name] = partial(_same, rows_of_file)
-    with asked(statement, tables) as relation, _written(output) as target:
-        if chosen == "table":
-            width = shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else _PIPED_WIDTH
-            target.write(as_text(relation, width, rows).encode())
-        else:
-            write(relation, chosen, target)
+    with _written(output) as target:
+
+        def answer() -> None:
+            with asked(statement, tables) as relation:
+                if chosen == "table":
+                    width = shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else _PIPED_WIDTH
+                    target.write(as_text(relation, width, rows).encode())
+                else:
+                    write(relation, chosen, target)
+
+        _stoppable(answer)
     for name, (missing, planned) in catalog.missing.items():
         why = "were removed (`--keep`, `tkm gc`), or are not there yet"
         _note(f"{name}: the rows of {missing} of {planned} videos {why}; they are left out")
@@ -89,6 +95,23 @@ def tables(uri: Address, count: _Count = False, as_json: AsJson = False) -> None
         return
     for one in found:
         console.print(page(one), highlight=False)
+
+
+def _stoppable(work: Callable[[], None]) -> None:
+    """Do it in a thread that nobody waits for on Ctrl-C, of which DuckDB does not always take notice; raise what it raises."""
+    raised: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
 
 
 def _statement(sql: str | None, file: Path | None) -> str:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -21,7 +26,7 @@ from tasks.merge import RESULTS, read_results
 from tasks.pipeline import PIPELINE
 from tasks.plan import VideoPlan
 from tasks.retention import dropped_stages, remove
-from tests.flows.commands import tkm
+from tests.flows.commands import ROOT, tkm
 from tests.flows.queried import on_s3, rows
 from tests.flows.recorded import copied, recorded, tracked_again
 
@@ -203,3 +208,22 @@ def test_tables_are_listed_for_people_and_machines(results: VideoPlan) -> None:
     assert (found["poses"]["rows"], found["candidates"]["stages"], found["candidates"]["rows"]) == (60, ["estimate"], None)
     text = command("tables", results.store.root, "--count").stdout
     assert "candidates of estimate, 1 of 1 videos" in text
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_a_query_at_once_with_status_130(results: VideoPlan, tmp_path: Path) -> None:
+    spill = {**os.environ, "TMPDIR": str(tmp_path)}
+    (tmp_path / "out").mkdir()
+    endless = "SELECT sum(sin(a.nose_x * e.nose_y)) FROM poses a, poses b, poses c, poses d, poses e, poses f"
+    asked = ["query", results.store.root, endless, "--output", str(tmp_path / "out" / "x.csv")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *asked], cwd=ROOT, env=spill, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 60
+    while not list(tmp_path.glob("tkm-query-*")) and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(1)  # until it computes
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in said) == (130, False), said
+    assert [path.name for path in tmp_path.rglob("*")] == ["out"], "neither a part of the answer stays, nor what was spilt"
