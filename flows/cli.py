@@ -62,8 +62,9 @@ from flows.arguments import (
     Videos,
     Width,
 )
-from flows.errors import ClusterError, ClusterLostError, EvaluationError, ServerError, TooManyFailuresError
+from flows.errors import ClusterError, ClusterLostError, EvaluationError, QueryError, ServerError, TooManyFailuresError
 from flows.options import with_cluster, with_manner, with_settings
+from flows.query_cli import query, tables
 from flows.report_cli import report
 from flows.settings import SettingsError, load_settings, manner, use_s3
 from flows.starting import check_start, with_server
@@ -110,7 +111,7 @@ def main() -> None:
 def _main() -> None:
     try:
         app()
-    except (SettingsError, InputError, LimitError, StoreError, ClusterError, WeightsError) as error:
+    except (SettingsError, InputError, LimitError, StoreError, ClusterError, WeightsError, QueryError) as error:
         sys.exit(_say(error, USAGE))
     except (
         TooManyFailuresError, EvaluationError, TrainingError, ServerError, ClusterLostError, DamagedArtifactError, OSError
@@ -488,7 +489,7 @@ def doctor(output: Reach = None) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
-for command in (ablate, report, view, lineage, diff, gc):
+for command in (ablate, report, view, query, tables, lineage, diff, gc):
     app.command()(command)
 
 

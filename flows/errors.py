@@ -39,3 +39,7 @@ class EvaluationError(RuntimeError):
 
 class ClusterLostError(RuntimeError):
     """The Dask scheduler went away in the middle of a run; what was committed is kept."""
+
+
+class QueryError(RuntimeError):
+    """A query cannot be answered as it is asked; the message says what is wrong, and what there is."""

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import botocore.session
 from botocore import exceptions
+from pyarrow.fs import S3FileSystem as ArrowS3FileSystem
 from s3fs import S3FileSystem
 
 SCHEMES = ("s3://", "s3a://")
@@ -78,6 +79,20 @@ def delta_options() -> dict[str, str]:
         "AWS_SKIP_SIGNATURE": "false",
         "conditional_put": "etag",  # racing commits are safe
     }
+
+
+def arrow_filesystem() -> ArrowS3FileSystem:
+    """S3 as Arrow reads it, from several threads: the endpoint and credentials of `delta_options`, of which the same is true."""
+    options = delta_options()
+    scheme, _, host = options["AWS_ENDPOINT_URL"].partition("://")
+    return ArrowS3FileSystem(
+        access_key=options["AWS_ACCESS_KEY_ID"],
+        secret_key=options["AWS_SECRET_ACCESS_KEY"],
+        session_token=options["AWS_SESSION_TOKEN"] or None,
+        region=options["AWS_REGION"],
+        scheme=scheme,
+        endpoint_override=host,
+    )
 
 
 def secrets() -> list[str]:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from pyarrow import fs as arrow_fs
 
 from storage import s3
 from storage.addresses import open_address, refusal
@@ -93,6 +94,20 @@ class Store:
     def is_local(self) -> bool:
         """True for a folder on this machine."""
         return isinstance(self._fs, LocalFileSystem)
+
+    def arrow_filesystem(self) -> arrow_fs.FileSystem:
+        """The same filesystem as Arrow's datasets read it, to which `path` gives paths. StoreError where S3 cannot be used.
+
+        Made anew for each use: it holds credentials, and those of roles run out.
+        """
+        if self.is_local:
+            return arrow_fs.LocalFileSystem()
+        if not s3.is_s3(self.root):
+            return arrow_fs.PyFileSystem(arrow_fs.FSSpecHandler(self._fs))
+        try:
+            return s3.arrow_filesystem()
+        except s3.S3Error as error:
+            raise StoreError(f"cannot use {self.root}: {error}") from None
 
     def path(self, name: str) -> str:
         """Path of an object on its filesystem. StoreError for a name that leads out of the root, or that no object has.

@@ -18,8 +18,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from pyarrow.fs import SubTreeFileSystem
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from storage import s3
@@ -39,7 +41,8 @@ _SORT = {
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _FILES_A_SHARD = 8  # more small files than this are compacted
 _SECONDS = 120.0  # for commits that others keep coming between
-_WRITER = WriterProperties(compression="ZSTD", max_row_group_size=128 * 1024)
+# A query of one video reads whole row groups of its shard: of these few enough rows for that, and enough for those of everything.
+_WRITER = WriterProperties(compression="ZSTD", max_row_group_size=32 * 1024)
 
 
 def is_id(text: str) -> bool:
@@ -108,6 +111,23 @@ def read(
     rows = table.to_pyarrow_table(filters=reduce(and_, wanted) if wanted else None, columns=columns)
     order = [(key, "ascending") for key in _SORT.get(name, ("video",)) if key in rows.column_names]
     return rows.sort_by(order) if order else rows
+
+
+@_without_secrets()
+def dataset(store: Store, name: str) -> ds.Dataset:
+    """A published table as it is now, as an Arrow dataset: a scan reads the files, row groups and columns that it asks for.
+
+    TableNotFoundError where nothing has been published.
+    """
+    # Arrow's own reader of S3 is three times as fast as delta-rs's, which in folders refuses files that lie outside.
+    where = SubTreeFileSystem(store.path(f"tables/{name}"), store.arrow_filesystem()) if s3.is_s3(store.root) else None
+    return _opened(store, name).to_pyarrow_dataset(filesystem=where)
+
+
+@_without_secrets()
+def count(store: Store, name: str) -> int:
+    """Rows of a published table, by its log alone. TableNotFoundError as in `dataset`."""
+    return int(_opened(store, name).count())
 
 
 @_without_secrets()
