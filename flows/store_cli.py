@@ -13,6 +13,7 @@ from rich.table import Table
 
 from flows.arguments import Address, AsJson
 from flows.settings import SettingsError, load_settings, use_s3
+from flows.terminal import one_line
 from storage.runs import split_address
 from storage.store import Store
 
@@ -103,10 +104,10 @@ def gc(
 def _page(found: Any) -> list[Table | str]:
     going = "removed" if found.is_removed else "would go"
     if not found.collected:
-        parts: list[Table | str] = [f"{found.root}: nothing {'was to be removed' if found.is_removed else 'would go'}"]
+        parts: list[Table | str] = [f"{one_line(found.root)}: nothing {'was to be removed' if found.is_removed else 'would go'}"]
     else:
         total = sum(one.bytes for one in found.collected) / 1e6
-        table = Table(title=f"{found.root}: {going}", show_footer=True)
+        table = Table(title=f"{one_line(found.root)}: {going}", show_footer=True)
         table.add_column("what")
         table.add_column("of", footer="in all")
         table.add_column("objects", footer=str(sum(one.objects for one in found.collected)), justify="right")
@@ -114,7 +115,7 @@ def _page(found: Any) -> list[Table | str]:
         for one in found.collected:
             table.add_row(one.kind, one.of, str(one.objects), f"{one.bytes / 1e6:.2f}")
         parts = [table]
-    parts += [f"[yellow]left[/]: {line}" for line in found.held]
+    parts += [f"[yellow]left[/]: {one_line(line)}" for line in found.held]
     return parts if found.is_removed or not found.collected else [*parts, "nothing was removed; `--delete` does"]
 
 
