@@ -25,6 +25,7 @@ from tasks.merge import read_results
 from tests.flows.commands import ROOT, by_poses
 from tests.flows.test_ablate import _people
 from tests.heads import save_random_head
+from tests.pieces import write_piece
 from tests.tasks.labelled_pictures import write_pictures
 from tests.tkm.metrics_builders import video
 from tkm.datasets import posetrack18
@@ -34,9 +35,10 @@ pytestmark = [pytest.mark.usefixtures("shared_prefect"), pytest.mark.slow]
 
 PAGES = ("README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")))
 ELSEWHERE = {"view": "tests/flows/test_view.py", "ablate": "tests/flows/test_ablate.py"}  # a server; minutes of tuning
+FRAMES = 3
 HEADS = "--epochs 1 --positives 20 --val-share 0"
 SMALLER = {
-    "synthesize": "--videos 1 --frames 6 --width 480 --height 270",
+    "synthesize": "--videos 1 --frames 3 --width 480 --height 270",
     "synthesize --split": "--videos 1",
     "train pose": "--epochs 1 --val-share 0 --batch-size 2 --input-px 256x192 --device cpu",
     "train detector": "--dry-run",
@@ -85,14 +87,14 @@ def machine(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> I
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, people_clip: Path, machine: None) -> Path:
+def desk(tmp_path_factory: pytest.TempPathFactory, machine: None) -> Path:
     """A folder with a file or folder for every name that the commands use."""
     folder = tmp_path_factory.mktemp("desk")
     (folder / "VIDEOS").mkdir()
-    shutil.copy(people_clip, folder / "VIDEOS" / "people.mp4")
-    shutil.copy(people_clip, folder / "VIDEO")
+    write_piece(folder / "VIDEOS" / "people.mp4", 0, FRAMES, 544, 960)
+    shutil.copy(folder / "VIDEOS" / "people.mp4", folder / "VIDEO")
     store = Store(str(folder / "first"))
-    annotate(str(folder / "VIDEOS"), store.root, by_poses(index={"frames": ":4"}), quiet=True)
+    annotate(str(folder / "VIDEOS"), store.root, by_poses(), quiet=True)
     rerun(store.root, None, "track", ["iou_gate=0.2"], [], {}, quiet=True)
     _write_weights(folder)
     _write_truth(folder, store)
@@ -118,7 +120,7 @@ def _write_weights(folder: Path) -> None:
 
 def _write_truth(folder: Path, store: Store) -> None:
     poses = read_results(store, None, "poses")
-    document = posetrack18.write(video(_people(poses.to_pandas()), 12, name="people"))
+    document = posetrack18.write(video(_people(poses.to_pandas()), FRAMES, name="people"))
     (folder / "annotations").mkdir()
     (folder / "annotations" / "people.json").write_text(json.dumps(document))
     for person in document["annotations"]:
