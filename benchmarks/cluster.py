@@ -2,8 +2,8 @@
 
 python -m benchmarks.cluster [--clips N | --videos FOLDER] [--every N] [--workers N] [--threads N] [--record NAME]
 
-Rendered clips (`tkm synthesize --split val`, or those of a folder), which differ in people, on this machine's cores: the "GPU" is a
-label for a worker of two threads, one that runs networks and one that feeds it, and the CPU workers have what is left.
+Rendered clips (`tkm synthesize --split val`, or those of a folder), which differ in people, on this machine's cores: the "GPU"
+is a label for a worker of two threads, one that runs networks and one that feeds it, and the CPU workers have what is left.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def measure(videos: str, every: int, workers: int, threads: int, folder: Path) -
 def report(found: dict[str, Any]) -> str:
     """The measurement as Markdown."""
     run, whole, clips, threads = (found[name] for name in ("run_seconds", "command_seconds", "clips", "threads"))
+    options = f"--clips {clips} --every {found['every']} --workers {found['workers']} --threads {threads}"
     people = found["people"] / found["frames"]
     rows = [
         ("seconds", f"{run:.1f}", f"{whole:.1f}"),
@@ -71,7 +72,7 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"## {clips} clips, {found['frames']} frames, {people:.2f} people a frame",
-            f"`python -m benchmarks.cluster --clips {clips} --every {found['every']} --workers {found['workers']} --threads {threads}`\n",
+            f"`python -m benchmarks.cluster {options}`\n",
             f"A scheduler, one GPU-labelled worker of {threads} threads and {found['workers']} CPU workers, all processes.\n",
             table(("", "the run", "the command, with the start of Python and the flow"), rows),
             f"\nThe first forward pass began {found['before']:.1f} s into the run; the last ended {found['after']:.1f} s before "
