@@ -37,7 +37,9 @@ def measure(videos: str, every: int, workers: int, threads: int, folder: Path) -
         engine = ("--output", output, "--dask", cluster.address, "--quiet")
         found = command("annotate", videos, "--every", str(every), *engine)
         with Client(cluster.address, set_as_default=False) as client:
-            spans = next(iter(client.run(busy.passes, workers=["gpu"]).values()))
+            workers_there = client.scheduler_info(n_workers=-1)["workers"]
+            [gpu] = [address for address, worker in workers_there.items() if worker["name"] == "gpu"]
+            spans = client.run(busy.passes, workers=[gpu])[gpu]
     store = Store(output)
     ended = runs.read_facts(store, runs.find_run(store, None))[1] or {}
     stop = began + found["seconds"]
