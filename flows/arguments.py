@@ -55,7 +55,7 @@ Format = Annotated[
 SuspectsOnly = Annotated[bool, typer.Option("--suspects", help="only the frames around suspects, half a second on either side")]
 Prefix = Annotated[
     str | None,
-    typer.Option("--images", metavar="PREFIX", help="labelstudio: what addresses of pictures begin with (default its local files)"),
+    typer.Option("--images", metavar="PREFIX", help="labelstudio: beginning of the addresses of pictures (default: local files)"),
 ]
 Target = Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="folder or URL for the files")]
 Dataset = Annotated[str, typer.Argument(metavar="OUTPUT", help="folder or URL for the clips and what is true of them")]

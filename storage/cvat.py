@@ -1,4 +1,4 @@
-"""CVAT's XML, `CVAT for video 1.1`: one skeleton track a person's track, written for people to correct (read back by storage.cvat_reader).
+"""CVAT's XML, `CVAT for video 1.1`: a skeleton track a track, for people to correct; storage.cvat_reader reads it back.
 
 A file that CVAT gives back tells by attributes of each shape what was exported: `export`, the video, run and frames, the same in
 all, and `person`, which names frame, detection and track of the shape, and the frame that comes after. Shapes that CVAT made up
