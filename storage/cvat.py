@@ -1,8 +1,8 @@
 """CVAT's XML, `CVAT for video 1.1`: a skeleton track a track, for people to correct; storage.cvat_reader reads it back.
 
 A file that CVAT gives back tells by attributes of each shape what was exported: `export`, the video, run and frames, the same in
-all, and `person`, which names frame, detection and track of the shape, and the frame that comes after. Shapes that CVAT made up
-between key frames repeat `person` of the key frame before them.
+all, and `person`, which names frame, detection and track of the shape, and the frame in which the track is next. Shapes that CVAT
+draws between key frames repeat `person` of the key frame before them.
 
 Shape legend: P people in frames, K keypoints.
 """
@@ -74,21 +74,20 @@ def write(given: HandedOut) -> bytes:
 
 def _shapes(given: HandedOut, rows: np.ndarray) -> Iterator[str]:
     frames = given.frame[rows].tolist()
-    for n, row in enumerate(rows.tolist()):
-        yield _shape(given, row, frames[n], is_outside=False)
-        following = given.following(frames[n])
-        is_gone = n + 1 == len(frames) or frames[n + 1] != following
-        if is_gone and following < len(given.pictures):
-            yield _shape(given, row, following, is_outside=True)
+    for row, own, after in zip(rows.tolist(), frames, [*frames[1:], len(given.pictures)], strict=True):
+        yield _shape(given, row, own, after, is_outside=False)
+        following = given.following(own)
+        if following < after:
+            yield _shape(given, row, following, after, is_outside=True)
 
 
-def _shape(given: HandedOut, row: int, frame: int, is_outside: bool) -> str:
+def _shape(given: HandedOut, row: int, frame: int, after: int, is_outside: bool) -> str:
     missing = given.box_xyxy_px[row].reshape(2, 2).mean(axis=0)
     own, track = int(given.frame[row]), int(given.track_id[row])
     attributes = {
         "track_id": str(track),
         "export": str(given.origin),
-        "person": f"frame {own}, detection {given.detection[row]}, track {track}, next {given.following(own)}",
+        "person": f"frame {own}, detection {given.detection[row]}, track {track}, next {after}",
     }
     parts = [f'<skeleton frame="{frame}" keyframe="1" z_order="0">\n']
     for name, (x, y) in zip(given.skeleton.keypoints, given.xy_px[row].tolist(), strict=True):

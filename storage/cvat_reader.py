@@ -124,7 +124,7 @@ class _Reader(ContentHandler):
 
 @dataclass(frozen=True)
 class _Person:
-    """What a shape says of whom it was exported as."""
+    """What a shape says of whom it was exported as; `following` is the frame in which that track is next, or the video's end."""
 
     frame: int
     detection: int
@@ -203,17 +203,15 @@ def _told(
         is_given = any(first <= shape.frame <= last for first, last in origin.spans)
         if person is not None and person.frame == shape.frame and is_given:
             people.append((person, shape))
-        elif person is not None and person.frame < shape.frame < person.following and not shape.is_key:
-            continue  # what CVAT draws between frames that the run looked at
         elif person is not None and is_exported and is_given and shape.frame >= person.following:
             lost.append(shape.frame)
-        elif shape.is_key:
+        elif shape.is_key:  # others are what CVAT draws where nobody of the track was exported
             added.append(shape)
     for first, last in _runs(lost):
         where = f"frame {first}" if first == last else f"frames {first} to {last}"
         ignored.append(
-            f"{origin.video}, {where}: a track was drawn on where its key frames were removed, or nobody was exported: nothing "
-            "of it, or of others there, is changed"
+            f"{origin.video}, {where}: a track was drawn on where its key frames were removed: nothing is changed there, of "
+            "others neither"
         )
     ignored += [f"{origin.video}, frame {shape.frame}: a {shape.kind} was added by hand" for shape in added]
     return people, set(lost)
