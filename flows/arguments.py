@@ -49,7 +49,14 @@ SampledOnly = Annotated[
 Other = Annotated[str | None, typer.Option("--against", metavar="URI", help="compare with URI or URI@RUN by bootstrap")]
 Keep = Annotated[str | None, typer.Option("--output", "-o", metavar="URI", help="where scores of files of predictions are kept")]
 SELF_REFINEMENT = "--self-refinement-weights"  # no role of a run, but of rows of the ablation
-Format = Annotated[str, typer.Option("--format", metavar="NAME", help="posetrack18, posetrack17, coco or parquet")]
+Format = Annotated[
+    str, typer.Option("--format", metavar="NAME", help="posetrack18, posetrack17, coco, parquet, cvat or labelstudio")
+]
+SuspectsOnly = Annotated[bool, typer.Option("--suspects", help="only the frames around suspects, half a second on either side")]
+Prefix = Annotated[
+    str | None,
+    typer.Option("--images", metavar="PREFIX", help="labelstudio: beginning of the addresses of pictures (default: local files)"),
+]
 Target = Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="folder or URL for the files")]
 Dataset = Annotated[str, typer.Argument(metavar="OUTPUT", help="folder or URL for the clips and what is true of them")]
 Clips = Annotated[int | None, typer.Option("--videos", metavar="N", help="number of clips; of a split the first N (default all)")]

@@ -30,11 +30,13 @@ from flows.arguments import (
     Images,
     Input,
     Output,
+    Prefix,
     Quiet,
     Reach,
     Rows,
     SettingsFile,
     StageName,
+    SuspectsOnly,
     Target,
     Trail,
     Video,
@@ -318,12 +320,14 @@ def show(uri: Address, rows: Rows = 5) -> None:
 
 
 @app.command()
-def export(uri: Address, format_: Format, output: Target, videos: Videos = None) -> None:
-    """Write results as PoseTrack's or COCO's JSON, or as plain Parquet files."""
+def export(
+    uri: Address, format_: Format, output: Target, videos: Videos = None, suspects: SuspectsOnly = False, images: Prefix = None
+) -> None:
+    """Write results as PoseTrack's or COCO's JSON, as plain Parquet files, or for CVAT or Label Studio to correct."""
     from flows.export import export as write
 
     root, run = split_address(uri)
-    for path in write(open_store(root), run, format_, output, videos or []):
+    for path in write(open_store(root), run, format_, output, videos or [], suspects_only=suspects, images=images):
         console.print(shown(path), highlight=False, soft_wrap=True)
 
 

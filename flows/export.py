@@ -13,14 +13,24 @@ from storage import runs
 from storage.sources import InputError, Source
 from storage.store import Store, StoreError
 from tasks import given
-from tasks.exports import Exported, coco_documents, posetrack_documents, write_tables
+from tasks.exports import Exported, coco_documents, cvat_files, labelstudio_files, posetrack_documents, write_tables
 from tasks.merge import Finished
 
-FORMATS = ("posetrack18", "posetrack17", "coco", "parquet")
+FORMATS = ("posetrack18", "posetrack17", "coco", "parquet", "cvat", "labelstudio")
+CORRECTED = ("posetrack18", "coco", "cvat", "labelstudio")  # what can come back
 _YEARS: dict[str, Literal[2017, 2018]] = {"posetrack18": 2018, "posetrack17": 2017}
 
 
-def export(store: Store, run: str | None, format_: str, output: str, videos: Collection[str] = ()) -> Iterator[str]:
+def export(
+    store: Store,
+    run: str | None,
+    format_: str,
+    output: str,
+    videos: Collection[str] = (),
+    *,
+    suspects_only: bool = False,
+    images: str | None = None,
+) -> Iterator[str]:
     """Write the results of a run, or the latest of every video (None), into a folder; yields the address of each file written.
 
     Args:
@@ -29,12 +39,18 @@ def export(store: Store, run: str | None, format_: str, output: str, videos: Col
         format_: one of FORMATS.
         output: folder or URL, made where it is missing; files of the same names are replaced, each in one step.
         videos: ids, names, or globs of either; none means all.
+        suspects_only: only the frames around suspects (tasks.handing_out), of videos that have some.
+        images: what Label Studio's addresses of pictures begin with; None for its local storage.
 
-    Raises SettingsError for another format, StoreError where there is no such run or the folder cannot be written, InputError
-    where there are no such videos, two of one name, or results that the format has no place for.
+    Raises SettingsError for another format or an option that it has not, StoreError where there is no such run or the folder
+    cannot be written, InputError where there are no such videos, two of one name, or results that the format has no place for.
     """
     if format_ not in FORMATS:
         raise SettingsError(f"--format {format_}: there is no such format; choose one of {', '.join(FORMATS)}")
+    if suspects_only and format_ not in CORRECTED:
+        raise SettingsError(f"--suspects: {format_} is written whole; choose one of {', '.join(CORRECTED)}")
+    if images is not None and format_ != "labelstudio":
+        raise SettingsError(f"--images: {format_} has no addresses of pictures; leave it out, or give --format labelstudio")
     target = Store(output)
     target.reach()
     if target.folders("runs"):
@@ -43,19 +59,33 @@ def export(store: Store, run: str | None, format_: str, output: str, videos: Col
     if format_ != "parquet":
         _refuse_same_names(chosen)
     target.check()
-    for name in _written(store, target, format_, chosen):
-        yield f"{target.root}/{name}"
-
-
-def _written(store: Store, target: Store, format_: str, videos: list[Exported]) -> Iterator[str]:
     if format_ == "parquet":
-        yield from write_tables(store, target, videos)
+        yield from (f"{target.root}/{name}" for name in write_tables(store, target, chosen))
         return
-    is_coco = format_ == "coco"
-    documents = coco_documents(store, videos).items() if is_coco else posetrack_documents(store, videos, _YEARS[format_])
-    for name, document in documents:
-        target.write(f"{name}.json", json.dumps(document, separators=(",", ":"), allow_nan=False).encode())
-        yield f"{name}.json"
+    count = 0
+    for name, data in _files(store, format_, chosen, suspects_only, images):
+        target.write(name, data)
+        count += 1
+        yield f"{target.root}/{name}"
+    if not count:
+        raise InputError("--suspects: these videos have no suspects; leave --suspects out to export all their people")
+
+
+def _files(
+    store: Store, format_: str, videos: list[Exported], suspects_only: bool, images: str | None
+) -> Iterator[tuple[str, bytes]]:
+    if format_ == "cvat":
+        yield from cvat_files(store, videos, suspects_only)
+    elif format_ == "labelstudio":
+        yield from labelstudio_files(store, videos, images, suspects_only)
+    else:
+        documents = (
+            iter(coco_documents(store, videos, suspects_only).items())
+            if format_ == "coco"
+            else posetrack_documents(store, videos, _YEARS[format_], suspects_only)
+        )
+        for name, document in documents:
+            yield f"{name}.json", json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _exported(store: Store, found: list[tuple[str, Finished]]) -> list[Exported]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.corrected import PLACED, Results, results
 from tests.pieces import write_piece
 
 
@@ -35,3 +36,9 @@ def people_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clips") / "people.mp4"
     write_piece(path, 0, 12, 544, 960)
     return path
+
+
+@pytest.fixture(scope="session")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A run, of every second frame, of a clip of two people whom nothing happens to. Read it, do not change it."""
+    return results(tmp_path_factory.mktemp("walk"), *PLACED)
