@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 
 from flows.annotate import annotate, correct, rerun
+from flows.cluster import connect
 from flows.corrections import changes_of, keep_changes, listed, revoke_all, to_publish
 from flows.lineage import lineage
 from flows.status import run_status
@@ -27,23 +29,33 @@ from storage.sources import InputError
 from storage.store import Store
 from tasks.collect import Order, collect
 from tasks.merge import read_results
+from tasks.verify import verify_corrections, verify_tables
 from tests.flows.commands import ROOT, by_poses, kill_when, tkm, wait_for_group
 from tkm.skeleton import COCO_17
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.slow]
 
-FRAMES = 12
-PLAIN = {"engine": {"report": False}}
+FRAMES = 6  # of people_clip
+FIRST = by_poses(index={"frames": f":{FRAMES}"})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster(prefect_server: None) -> Iterator[None]:
+    """One cluster for all runs of this module, and no reports of theirs."""
+    with connect(None, 1) as client, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TKM_ENGINE__DASK", client.scheduler.address)
+        environment.setenv("TKM_ENGINE__REPORT", "false")
+        yield
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory, people_clip: Path, prefect_server: None) -> tuple[Path, str]:
+def original(tmp_path_factory: pytest.TempPathFactory, people_clip: Path, cluster: None) -> tuple[Path, str]:
     """A folder with videos and `out`, what a run made of them; and the run's id."""
     root = tmp_path_factory.mktemp("corrections")
     (root / "videos").mkdir()
     for name in ("one.mp4", "two.mp4"):
         shutil.copy(people_clip, root / "videos" / name)
-    return root, annotate(str(root / "videos"), str(root / "out"), by_poses(**PLAIN), quiet=True).run
+    return root, annotate(str(root / "videos"), str(root / "out"), FIRST, quiet=True).run
 
 
 @pytest.fixture
@@ -77,7 +89,7 @@ def import_(store: Store, *annotated: AnnotatedVideo, author: str = "Ada") -> An
     changes = changes_of(store, "cam.xml", "0" * 64, annotated)
     keep_changes(store, changes, author)
     videos = to_publish(store, changes.seen)
-    return correct(store.root, videos, {"corrections": changes.source}, PLAIN, quiet=True) if videos else None
+    return correct(store.root, videos, {"corrections": changes.source}, quiet=True) if videos else None
 
 
 def poses(store: Store, run: str | None = None, name: str = "one") -> pd.DataFrame:
@@ -120,7 +132,7 @@ def test_nothing_changed_makes_no_run_and_the_same_import_is_made_once(store: St
     given = exported(store, original[1])
     assert import_(store, given) is None
     assert list_corrections(store) == {}
-    changed = without(given, int(given.label[0]), from_frame=5)
+    changed = without(given, int(given.label[0]), from_frame=3)
     assert import_(store, changed).changed == 1
     changes = changes_of(store, "cam.xml", "0" * 64, [changed])
     assert (changes.videos, changes.known) == ((), 1)
@@ -139,11 +151,11 @@ def test_a_second_import_is_made_on_the_first_and_either_can_be_revoked(store: S
         ("Ada", "in force", {"delete": 1}), ("Bob", "in force", {"delete": 1}),
     ]  # fmt: skip
     (video,) = revoke_all(store, [found[0].correction], "Ada")
-    assert correct(store.root, to_publish(store, [video]), {}, PLAIN, quiet=True).changed == 1
+    assert correct(store.root, to_publish(store, [video]), {}, quiet=True).changed == 1
     assert poses(store).equals(before[before.track_id != second].reset_index(drop=True))
     assert [one.state for one in listed(store, None)] == ["revoked", "in force"]
     revoke_all(store, [found[1].correction], "Bob")
-    back = correct(store.root, to_publish(store, [video]), {}, PLAIN, quiet=True)
+    back = correct(store.root, to_publish(store, [video]), {}, quiet=True)
     assert {stage for stage, frames in back.frames.items() if frames} == set(), "the rows of the first run are there"
     assert poses(store).equals(before)
     assert tables.read(store, "corrections").num_rows == 0
@@ -158,27 +170,26 @@ def test_later_runs_keep_what_applies_and_tell_what_does_not(
     given = exported(store, original[1])
     first, second = sorted(set(given.label.tolist()))[:2]
     label, xy_px = given.label.copy(), given.xy_px.copy()
-    label[(given.label == first) & (given.frame >= 6)] = 99
+    label[(given.label == first) & (given.frame >= 3)] = 99
     xy_px[given.label == second] += 30
     import_(store, replace(given, label=label, xy_px=xy_px))
     kept = poses(store)
-    resumed = annotate(str(original[0] / "videos"), store.root, by_poses(**PLAIN), quiet=True)
+    resumed = annotate(str(original[0] / "videos"), store.root, FIRST, quiet=True)
     assert not any(resumed.frames.values())
     assert (resumed.applied, resumed.unapplied) == (1 + FRAMES * len(COCO_17.keypoints), ())
-    again = rerun(store.root, None, "track", ["similarity=iou"], settings=PLAIN, quiet=True)
+    again = rerun(store.root, None, "track", ["similarity=iou"], quiet=True)
     assert again.applied == resumed.applied
     assert poses(store).track_id.nunique() == kept.track_id.nunique()
     assert not poses(store).equals(poses(store, original[1]))
     # Other people: of those with a score that nobody has, none is left.
-    none = rerun(store.root, None, "suppress", ["min_pose_score=0.99"], settings=PLAIN, quiet=True)
+    none = rerun(store.root, None, "suppress", ["min_pose_score=0.99"], quiet=True)
     assert none.applied == 0
     assert len(none.unapplied) == resumed.applied
-    assert "nobody is in frame 6" in "\n".join(none.unapplied)
+    assert "nobody is in frame 3" in "\n".join(none.unapplied)
     told = tables.read(store, "corrections").to_pandas()
     assert not told.is_applied.any()
     assert set(told.run) == {none.run}
-    anew = ["min_pose_score=0.1", "track.similarity=oks"]
-    back = rerun(store.root, None, "suppress", anew, settings=PLAIN, quiet=True)
+    back = rerun(store.root, None, "suppress", ["min_pose_score=0.1", "track.similarity=oks"], quiet=True)
     assert (back.applied, back.unapplied) == (resumed.applied, ())
     assert poses(store).equals(kept)
 
@@ -216,9 +227,10 @@ def test_gc_leaves_corrections_and_what_rests_on_them(store: Store, original: tu
 
 @pytest.mark.usefixtures("shared_prefect")
 def test_of_two_imports_at_once_nothing_is_lost_and_a_killed_one_goes_on(
-    any_root: str, original: tuple[Path, str], tmp_path: Path
+    s3_root: str, original: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(any_root)
+    monkeypatch.delenv("TKM_ENGINE__DASK")  # workers that know this S3
+    store = Store(s3_root)
     for path in (path for path in (original[0] / "out").rglob("*") if path.is_file()):
         store.write(str(path.relative_to(original[0] / "out")), path.read_bytes())
     given, before = exported(store, original[1]), poses(store)
@@ -234,6 +246,7 @@ def test_of_two_imports_at_once_nothing_is_lost_and_a_killed_one_goes_on(
     assert codes == [0, 0], "".join((tmp_path / f"log{n}").read_text() for n in range(2))
     assert len(list_corrections(store)[given.video]) == 2
     assert poses(store).equals(before[~before.track_id.isin([first, second])].reset_index(drop=True))
-    assert tkm("verify", any_root).returncode == 0
-    shown = tkm("corrections", any_root, "--video", given.video, "--json")
+    assert verify_tables(store).damage == ()
+    assert verify_corrections(store) == ()
+    shown = tkm("corrections", s3_root, "--video", given.video, "--json")
     assert [one["state"] for one in json.loads(shown.stdout)] == ["in force", "in force"]
