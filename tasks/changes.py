@@ -45,9 +45,6 @@ def _rows(frame: Int, detection: Int, annotated: AnnotatedVideo) -> Int:
         if place not in places:
             raise ValueError(f"detection {place[1]} of frame {place[0]} was not exported from run {annotated.run}")
         rows.append(places[place])
-    if len(set(rows)) < len(rows):
-        frames, counts = np.unique(frame[rows], return_counts=True)
-        raise ValueError(f"a person is there twice, such as in frame {frames[counts.argmax()]}")
     return np.array(rows, np.int64)
 
 

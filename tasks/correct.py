@@ -1,4 +1,4 @@
-"""what people corrected: tracks merged, split and deleted, keypoints moved, made again on these results as far as it applies."""
+"""correct: what people corrected, as far as it applies: tracks merged, split and deleted, keypoints moved or hidden."""
 
 from __future__ import annotations
 
