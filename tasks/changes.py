@@ -68,9 +68,9 @@ def _followed(before: Tracked, label: Int, is_given: np.ndarray) -> Int:
 
 def _spans(before: Tracked, label: Int, is_given: np.ndarray) -> Iterator[tuple[Int, int]]:
     """Rows of a track between two that were given, in order, and the label that they follow to."""
-    for track in np.unique(before.track_id).tolist():
-        rows = np.flatnonzero(before.track_id == track)
-        own = track
+    order = np.lexsort((before.frame, before.track_id))
+    tracks, first = np.unique(before.track_id[order], return_index=True)
+    for own, rows in zip(tracks.tolist(), np.split(order, first[1:]), strict=True):
         for span in np.split(rows, np.flatnonzero(np.diff(is_given[rows])) + 1):
             if not is_given[span[0]]:
                 yield span, own

@@ -123,7 +123,9 @@ def test_what_people_changed_is_published_and_the_run_that_they_changed_stays(
     assert (row["video"], row["kind"], row["author"], row["source"]) == (given.video, "delete", "Ada", "cam.xml")
     assert (row["run"], row["is_applied"], row["track_id"]) == (summary.run, True, track)
     assert [stage.done for stage in run_status(store, None).stages if stage.stage == "correct"] == [1]
-    steps = {step.stage: step for step in lineage(store, None, given.video).steps}
+    traced = lineage(store, None, given.video)
+    assert "1 edits by Ada from cam.xml" in traced.corrections[0]
+    steps = {step.stage: step for step in traced.steps}
     assert steps["correct"].params["records"] == list(in_force(store)[given.video])
     assert steps["correct"].state == "whole"
 
