@@ -70,7 +70,7 @@ def import_corrections(
         _end(told, as_json, "nothing was kept")
         return
     check_start(store, chosen)
-    who = getpass.getuser() if author is None else author
+    who = _name(author)
     names = keep_changes(store, changes, who)
     told["corrections"] = [id_of(name) for name in names]
     # Also what an import that was killed has kept and not published.
@@ -96,7 +96,7 @@ def corrections(
     store, chosen = _opened(uri, options, settings)
     if revoke:
         check_start(store, chosen)
-        who = getpass.getuser() if author is None else author
+        who = _name(author)
         videos = revoke_all(store, revoke, who)
         facts = {"revoked": list(revoke), "author": who}
         _publish(store, chosen, to_publish(store, videos), facts, {"revoked": list(revoke)}, quiet=quiet, as_json=as_json)
@@ -110,6 +110,15 @@ def corrections(
     else:
         for table in _page(found, is_whole=video is not None):
             console.print(table)
+
+
+def _name(author: str | None) -> str:
+    if author is not None:
+        return author
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in containers
+        raise SettingsError("--author: give a name, for this machine tells none of yours") from None
 
 
 def _opened(uri: str, options: Any, settings: Path | None) -> tuple[Store, Any]:

@@ -181,18 +181,23 @@ def correct(people: Tracked, edits: Sequence[Edit]) -> tuple[Tracked, Int, tuple
 
 def _make(now: Tracked, is_kept: Bool, edit: Edit, row: int, other: int) -> str:
     """Make an edit on a person in place; the reason where that cannot be, else nothing."""
-    own = is_kept & (now.track_id == now.track_id[row])
+
+    def track_of(row: int) -> Bool:
+        mine: Bool = is_kept & (now.track_id == now.track_id[row])
+        return mine
+
     if edit.kind == "delete":
         last = now.frame[row] if edit.last_frame is None else edit.last_frame
-        is_kept[own & (now.frame >= now.frame[row]) & (now.frame <= last)] = False
+        is_kept[track_of(row) & (now.frame >= now.frame[row]) & (now.frame <= last)] = False
     elif not (is_kept[row] and is_kept[other]):
         return "the person is deleted in this frame"
     elif edit.kind == "split":
+        own = track_of(row)
         later = own & (now.frame >= now.frame[row])
         if later.sum() < own.sum():
             now.track_id[later] = now.track_id.max() + 1
     elif edit.kind == "merge":
-        others = is_kept & (now.track_id == now.track_id[other])
+        own, others = track_of(row), track_of(other)
         if now.track_id[row] != now.track_id[other]:
             both = np.intersect1d(now.frame[own], now.frame[others])
             if len(both):
