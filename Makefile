@@ -13,11 +13,14 @@ demo: $(READY)
 	$(BIN)/tkm render $(DEMO)
 	$(BIN)/tkm show $(DEMO)
 
+# Two at a time, whatever the machine: a run that a test starts takes the whole of it. A file's tests share what they prepare.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
+
 test: $(READY)
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-fast: $(READY)
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # N faults, numbered from SEED; a fault is tried again by its number: make faults SEED=17 N=1. RECORD=FILE adds the report to a file.
 N ?= 15

@@ -1,9 +1,9 @@
 """Whether the GPU waits: the share of a run that the GPU-labelled worker of a cluster of processes is inside forward passes.
 
-python -m benchmarks.cluster [--clips N] [--frames N] [--workers N] [--threads N] [--record NAME]
+python -m benchmarks.cluster [--clips N | --videos FOLDER] [--every N] [--workers N] [--threads N] [--record NAME]
 
-Rendered clips (`tkm synthesize --split val`), which differ in length and in people, on this machine's cores: the "GPU" is a
-label for a worker of two threads, one that runs networks and one that feeds it, and the CPU workers have what is left.
+Rendered clips (`tkm synthesize --split val`, or those of a folder), which differ in people, on this machine's cores: the "GPU"
+is a label for a worker of two threads, one that runs networks and one that feeds it, and the CPU workers have what is left.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from storage.store import Store
 from tasks.merge import read_results
 
 
-def measure(videos: str, workers: int, threads: int, folder: Path) -> dict[str, Any]:
+def measure(videos: str, every: int, workers: int, threads: int, folder: Path) -> dict[str, Any]:
     """Annotate videos on a scheduler, a GPU-labelled worker and CPU workers of their own."""
     output = str(folder / "results")
     with cluster_and_prefect(folder) as cluster:
@@ -34,7 +34,8 @@ def measure(videos: str, workers: int, threads: int, folder: Path) -> dict[str, 
             cluster.start_worker(f"cpu{number}", "CPU=1", 1)
         cluster.wait_for_workers(workers + 1)
         began = time.time()
-        found = command("annotate", videos, "--output", output, "--dask", cluster.address, "--quiet")
+        engine = ("--output", output, "--dask", cluster.address, "--quiet")
+        found = command("annotate", videos, "--every", str(every), *engine)
         with Client(cluster.address, set_as_default=False) as client:
             spans = next(iter(client.run(busy.passes, workers=["gpu"]).values()))
     store = Store(output)
@@ -45,6 +46,7 @@ def measure(videos: str, workers: int, threads: int, folder: Path) -> dict[str, 
     return {
         "clips": read_results(store, None, "videos", columns=["video"]).num_rows,
         "frames": frames.num_rows,
+        "every": every,
         "people": sum(frames["persons"].to_pylist()),
         "workers": workers,
         "threads": threads,
@@ -60,6 +62,7 @@ def measure(videos: str, workers: int, threads: int, folder: Path) -> dict[str, 
 def report(found: dict[str, Any]) -> str:
     """The measurement as Markdown."""
     run, whole, clips, threads = (found[name] for name in ("run_seconds", "command_seconds", "clips", "threads"))
+    options = f"--clips {clips} --every {found['every']} --workers {found['workers']} --threads {threads}"
     people = found["people"] / found["frames"]
     rows = [
         ("seconds", f"{run:.1f}", f"{whole:.1f}"),
@@ -69,7 +72,7 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"## {clips} clips, {found['frames']} frames, {people:.2f} people a frame",
-            f"`python -m benchmarks.cluster --clips {clips} --workers {found['workers']} --threads {threads}`\n",
+            f"`python -m benchmarks.cluster {options}`\n",
             f"A scheduler, one GPU-labelled worker of {threads} threads and {found['workers']} CPU workers, all processes.\n",
             table(("", "the run", "the command, with the start of Python and the flow"), rows),
             f"\nThe first forward pass began {found['before']:.1f} s into the run; the last ended {found['after']:.1f} s before "
@@ -82,14 +85,18 @@ def main() -> None:
     """Measure, print, and keep the report where that is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
     parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--videos", metavar="FOLDER", help="clips that are rendered already")
+    parser.add_argument("--every", type=int, default=1, help="sample every Nth frame")
     parser.add_argument("--workers", type=int, default=1, help="CPU workers")
     parser.add_argument("--threads", type=int, default=2, help="threads of the GPU-labelled worker")
     parser.add_argument("--record", metavar="NAME")
     options = parser.parse_args()
     head = heading("Cluster,")
     with tempfile.TemporaryDirectory() as folder:
-        command("synthesize", f"{folder}/val", "--split", "val", "--videos", str(options.clips), "--quiet")
-        found = measure(f"{folder}/val/videos", options.workers, options.threads, Path(folder))
+        videos = options.videos or f"{folder}/val/videos"
+        if options.videos is None:
+            command("synthesize", f"{folder}/val", "--split", "val", "--videos", str(options.clips), "--quiet")
+        found = measure(videos, options.every, options.workers, options.threads, Path(folder))
     text = f"{head}\n\n{report(found)}"
     print(text)
     record(text, options.record)

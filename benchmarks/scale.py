@@ -1,8 +1,9 @@
 """What a run costs beside decoding and networks: many tiny videos on a cluster of processes and an S3 server.
 
-python -m benchmarks.scale [--videos N] [--given] [--workers N] [--threads N] [--record NAME]
+python -m benchmarks.scale [--videos N] [--given | --ready] [--workers N] [--threads N] [--record NAME]
 
-With --given the entries are poses that a user gives, without pictures: stages that do next to nothing, and no networks.
+With --given the entries are poses that a user gives, without pictures: stages that do next to nothing, and no networks. With
+--ready all stages are computed beforehand, and the first command only reads the videos' content and publishes.
 
 All of it on this machine: the S3 server, Prefect's server, the scheduler, one GPU-labelled worker, CPU workers and the flow.
 """
@@ -22,6 +23,7 @@ from typing import Any
 
 from benchmarks.commands import cluster_and_prefect, command
 from benchmarks.entries import FRAMES, entries, given_poses
+from benchmarks.ready import send, write_ready
 from benchmarks.record import heading, record
 from benchmarks.report import table
 from storage import runs
@@ -41,13 +43,13 @@ def counted(server: S3Server) -> Iterator[Counter[str]]:
     during.update(server.requests() - before)
 
 
-def measure(videos: int, is_given: bool, workers: int, threads: int, folder: Path) -> dict[str, Any]:
+def measure(videos: int, kind: str, workers: int, threads: int, folder: Path) -> dict[str, Any]:
     """Annotate so many videos, then run the same command again, and plan it without running it."""
     (folder / "s3").mkdir()
     with serve(folder / "s3") as server:
         os.environ |= server.environment()
-        inputs = _put_inputs(videos, is_given)
         with cluster_and_prefect(folder) as cluster:
+            inputs = _put_inputs(videos, kind, folder, server)
             _start_workers(cluster, workers, threads)
             run = ["annotate", *inputs, "--output", _OUTPUT, "--dask", cluster.address, "--quiet"]
             found: dict[str, Any] = {}
@@ -58,17 +60,21 @@ def measure(videos: int, is_given: bool, workers: int, threads: int, folder: Pat
         store = Store(_OUTPUT)
         keys = runs.read_plan(store, runs.find_run(store, None)).num_rows
         objects = _by_folder(store.list(""))
-    facts = {"videos": videos, "given": is_given, "workers": workers, "threads": threads}
+    facts = {"videos": videos, "kind": kind, "workers": workers, "threads": threads}
     return {**found, **facts, "stages": keys // videos, "objects": objects}
 
 
-def _put_inputs(videos: int, is_given: bool) -> list[str]:
+def _put_inputs(videos: int, kind: str, folder: Path, server: S3Server) -> list[str]:
     """What is annotated, put into the bucket; as arguments of the command."""
     inputs = Store(f"s3://{BUCKET}/videos")
-    if is_given:
+    if kind == "ready":
+        write_ready(folder / "ready", videos)
+        send(folder / "ready", server)
+    elif kind == "given":
         inputs.write("poses.parquet", parquet_bytes(given_poses(videos)))
         return ["--detections", f"{inputs.root}/poses.parquet"]
-    inputs._fs.pipe({inputs.path(f"{n:06d}.mp4"): data for n, data in enumerate(entries(videos))})
+    else:
+        inputs._fs.pipe({inputs.path(f"{n:06d}.mp4"): data for n, data in enumerate(entries(videos))})
     return [inputs.root]
 
 
@@ -96,14 +102,16 @@ def report(found: dict[str, Any]) -> str:
     stored = [
         (name, str(count), f"{count / videos:.2f}", f"{size / videos:.0f}") for name, (count, size) in found["objects"].items()
     ]
-    stages, is_given = found["stages"], found["given"]
+    stages, kind = found["stages"], found["kind"]
     each = 1000 * found["first"]["seconds"] / videos / stages
-    passes = "" if is_given else ", forward passes of 2 frames included"
-    what = f"{FRAMES} frames of " + ("given poses" if is_given else "128 x 16")
+    passes = {"given": "", "ready": ", of which publishing alone was to do"}.get(kind, ", forward passes of 2 frames included")
+    what = f"{FRAMES} frames of " + ("given poses" if kind == "given" else "128 x 16")
+    what += ", whose artifacts are there" if kind == "ready" else ""
+    option = f" --{kind}" if kind != "videos" else ""
     return "\n".join(
         [
             f"## {videos} videos of {what}",
-            f"`python -m benchmarks.scale --videos {videos}{' --given' if is_given else ''} --workers {found['workers']} "
+            f"`python -m benchmarks.scale --videos {videos}{option} --workers {found['workers']} "
             f"--threads {found['threads']}`\n",
             f"One GPU-labelled worker, {found['workers']} CPU workers with CPU={found['threads']}, on the same cores as the S3 "
             "server, Prefect, the scheduler and the flow.\n",
@@ -124,14 +132,16 @@ def main() -> None:
     """Measure, print, and keep the report where that is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--videos", type=int, default=1000)
-    parser.add_argument("--given", action="store_true", help="poses that are given, in place of videos")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--given", dest="kind", action="store_const", const="given", help="poses, in place of videos")
+    kinds.add_argument("--ready", dest="kind", action="store_const", const="ready", help="every artifact is there beforehand")
     parser.add_argument("--workers", type=int, default=1, help="CPU workers")
     parser.add_argument("--threads", type=int, default=4, help="threads, and CPUs offered, of each")
     parser.add_argument("--record", metavar="NAME")
     options = parser.parse_args()
     head = heading("Scale,")
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(options.videos, options.given, options.workers, options.threads, Path(folder))
+        found = measure(options.videos, options.kind or "videos", options.workers, options.threads, Path(folder))
     print(json.dumps(found), file=sys.stderr)
     text = f"{head}\n\n{report(found)}"
     print(text)

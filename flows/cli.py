@@ -1,4 +1,4 @@
-"""`tkm`: annotate videos, look at what is done, describe the stages, draw overlays, render video, check the machine."""
+"""`tkm`: annotate videos, look at what is done, describe the stages, draw overlays, check the machine; and all other commands."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import typer
@@ -25,55 +23,36 @@ from flows.arguments import (
     AsJson,
     AsMarkdown,
     Change,
-    Clips,
-    Crowd,
-    Dataset,
     Detections,
     DryRun,
     Folder,
     Format,
-    Height,
     Images,
     Input,
-    Keep,
-    Length,
-    Other,
     Output,
-    Photos,
-    Pictures,
-    Predictions,
-    Presets,
-    Protocol,
     Quiet,
-    Rate,
     Reach,
     Rows,
-    SampledOnly,
-    Seed,
     SettingsFile,
-    Split,
     StageName,
     Target,
-    Threshold,
     Trail,
-    TruthFiles,
-    Twins,
     Video,
     Videos,
-    Width,
 )
 from flows.corrections_cli import corrections, import_corrections
 from flows.errors import ClusterError, ClusterLostError, EvaluationError, QueryError, ServerError, TooManyFailuresError
-from flows.options import with_cluster, with_manner, with_settings
+from flows.options import with_manner, with_settings
 from flows.query_cli import query, tables
 from flows.report_cli import report
 from flows.settings import SettingsError, load_settings, manner, use_s3
-from flows.starting import check_start, with_server
+from flows.starting import SOME_FAILED, USAGE, check_start, open_store, with_server
 from flows.store_cli import diff, gc, lineage
 from flows.summary import summarise
 from flows.terminal import one_line, plain, shown
 from flows.train_cli import train
 from flows.train_heads_cli import body, temporal
+from flows.truth_cli import evaluate, synthesize
 from flows.view_cli import view
 from storage.artifacts import DamagedArtifactError
 from storage.reading import LimitError
@@ -82,8 +61,6 @@ from storage.sources import InputError
 from storage.store import Store, StoreError
 from tasks.fit import TrainingError
 from tkm.weights import WeightsError
-
-USAGE, SOME_FAILED = 2, 1  # exit statuses: wrong usage or settings; some videos failed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -193,14 +170,6 @@ def _run(call: Callable[[], Any], chosen: Any, quiet: bool) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
-def _open(root: str) -> Store:
-    """The store at an address, with the environment's settings of S3; StoreError where it cannot be reached."""
-    use_s3(load_settings({}))
-    store = Store(root)
-    store.reach()
-    return store
-
-
 @app.command()
 @with_manner
 def rerun(
@@ -223,7 +192,7 @@ def rerun(
     root, run = split_address(uri)
     chosen = load_settings(options, settings)
     use_s3(chosen)
-    store = _open(root)
+    store = open_store(root)
     wanted = wanted_again(store, run, stage, set_ or [], videos or [], kept_weights(None, chosen))
     check_again(store, wanted, chosen, () if set_ or chosen.weights.files() else dependents(stage))
     check_start(store, chosen)
@@ -234,121 +203,6 @@ def rerun(
         return flow(store.root, run, stage, set_ or [], videos or [], manner(chosen, weights=True), quiet=quiet)
 
     _run(call, chosen, quiet)
-
-
-@app.command()
-@with_cluster
-def evaluate(
-    uri: Predictions,
-    truth: TruthFiles,
-    protocol: Protocol = "official",
-    keypoint_threshold: Threshold = None,
-    videos: Videos = None,
-    sampled_only: SampledOnly = False,
-    against: Other = None,
-    output: Keep = None,
-    settings: SettingsFile = None,
-    as_json: AsJson = False,
-    options: Any = None,
-) -> None:
-    """Score results against annotated truth: PoseTrack's mAP and MOTA, HOTA, IDF1, and COCO's AP; kept in the tables `scores`."""
-    from pydantic import ValidationError
-
-    from flows.settings import sentence
-    from flows.sides import check_address, is_files
-    from storage.documents import find_documents
-    from tasks.score import ScoreParams
-
-    chosen = load_settings(options, settings)
-    use_s3(chosen)
-    try:
-        params = ScoreParams(protocol=protocol, keypoint_threshold=keypoint_threshold)
-    except ValidationError as error:
-        raise SettingsError(sentence(error, "score")) from None
-    find_documents(truth, (".json",))
-    for address in (uri, *([against] if against else [])):
-        check_address(address)
-    if output is not None and not is_files(uri):
-        raise SettingsError(f"--output: the scores of {uri} are kept beside its results; leave it out")
-    if output is None and is_files(uri) and chosen.engine.dask is not None:
-        raise SettingsError("--output: name a folder or URL that the cluster's workers reach; a temporary one here they may not")
-    with TemporaryDirectory(prefix="tkm-scores-") as temporary:
-        root = output or (temporary if is_files(uri) else split_address(uri)[0])
-        check_start(_open(root), chosen)
-
-        def call() -> Any:
-            from flows.evaluate import evaluate as flow
-
-            return flow(uri, root, truth, params.model_dump(), videos or [], against, manner(chosen), sampled_only)
-
-        evaluation = with_server(call, chosen, quiet=as_json, networks=False)
-    if as_json:
-        print(json.dumps(evaluation.as_json(), indent=1))
-        return
-    from flows.scoreboard import page
-
-    for part in page(evaluation):
-        console.print(part, highlight=False)
-
-
-@app.command()
-@with_cluster
-def synthesize(
-    output: Dataset,
-    videos: Clips = None,
-    seed: Seed = None,
-    presets: Presets = None,
-    split: Split = None,
-    frames: Length = None,
-    fps: Rate = None,
-    width_px: Width = None,
-    height_px: Height = None,
-    people: Crowd = None,
-    twins: Twins = None,
-    format_: Pictures = "mp4",
-    backgrounds: Photos = None,
-    settings: SettingsFile = None,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    options: Any = None,
-) -> None:
-    """Render videos of people with all that is true of them: poses, boxes, track ids, which points can be seen.
-
-    The same options give the same bytes, on any number of processes; clips that the output holds are not made again.
-    """
-    chosen = load_settings(options, settings)
-    use_s3(chosen)
-    if find_spec("numba") is None:
-        raise SettingsError("rendering needs the package numba, which is not installed: pip install 'tkm[synthetic]'")
-    from flows import clips
-    from storage.bodies import stored_body
-
-    numbers = {"seed": seed, "frames": frames, "fps": fps, "width_px": width_px, "height_px": height_px, "people": people}
-    series = clips.chosen_series(split, videos, presets or [], backgrounds, {**numbers, "twins": twins})
-    form = clips.checked_form(format_, series)
-    store = Store(output)
-    store.reach()
-    if dry_run:
-        print(clips.dry_run(store, series, form, backgrounds))
-        return
-    clips.refuse_results(store)
-    if backgrounds is not None:
-        clips.find_photos(backgrounds)  # before the body model, which may take a minute
-    check_start(store, chosen, networks=False)
-    body = stored_body(store, lambda line: Console(stderr=True, quiet=quiet).print(line, style="dim"))
-    missing = len(clips.lacking(store, clips.wanted_clips(store, body, series, form, backgrounds)))
-    chosen = clips.with_processes(chosen, missing)
-
-    def call() -> Any:
-        from flows.synthesize import synthesize as flow
-
-        return flow(store.root, body, asdict(series), form, backgrounds, manner(chosen), quiet)
-
-    done = with_server(call, chosen, quiet=quiet, networks=False) if missing else None
-    if not quiet:
-        console.print(shown(clips.summary(store, series, form, done)), highlight=False, soft_wrap=True)
-    if done and done.failures:
-        raise typer.Exit(SOME_FAILED)
 
 
 @app.command()
@@ -365,7 +219,7 @@ def verify(uri: Address) -> None:
     )
 
     root, _ = split_address(uri)
-    store = _open(root)
+    store = open_store(root)
     runs.find_run(store, None)
     stages = verify_artifacts(store, lambda stage: Console(stderr=True).print(f"reading {shown(stage)} ...", style="dim"))
     given, weights, records = verify_given(store), verify_weights(store), verify_records(store)
@@ -404,7 +258,7 @@ def status(uri: Address, as_json: AsJson = False) -> None:
     from flows.status import run_status
 
     root, run = split_address(uri)
-    found = run_status(_open(root), run)
+    found = run_status(open_store(root), run)
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return
@@ -436,7 +290,7 @@ def render(uri: Address, output: Folder = None, video: Video = None, trail: Trai
     from flows.render import render as draw
 
     root, run = split_address(uri)
-    store = _open(root)
+    store = open_store(root)
     if output is None and not store.is_local:
         raise SettingsError("--output: give a local folder for the overlay videos, since the results are not on this machine")
     for path in draw(store, run, output or Path(store.root) / "renders", video=video, trail_frames=trail):
@@ -449,7 +303,7 @@ def show(uri: Address, rows: Rows = 5) -> None:
     from flows.show import first_poses, people, results_overview
 
     root, run = split_address(uri)
-    store = _open(root)
+    store = open_store(root)
     console.print(results_overview(store, run))
     console.print(people(store, run))
     console.print(first_poses(store, run, rows))
@@ -461,7 +315,7 @@ def export(uri: Address, format_: Format, output: Target, videos: Videos = None)
     from flows.export import export as write
 
     root, run = split_address(uri)
-    for path in write(_open(root), run, format_, output, videos or []):
+    for path in write(open_store(root), run, format_, output, videos or []):
         console.print(shown(path), highlight=False, soft_wrap=True)
 
 
@@ -481,7 +335,7 @@ def doctor(output: Reach = None) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
-for command in (ablate, report, view, query, tables, lineage, diff, gc, corrections, import_corrections):
+for command in (evaluate, synthesize, ablate, report, view, query, tables, lineage, diff, gc, corrections, import_corrections):
     app.command()(command)
 
 

@@ -16,13 +16,12 @@ from rich.table import Table
 from flows.arguments import Address, AsJson, Quiet, SettingsFile
 from flows.options import with_cluster
 from flows.settings import SettingsError, load_settings, manner, use_s3
-from flows.starting import check_start, with_server
+from flows.starting import SOME_FAILED, check_start, with_server
 from flows.summary import summarise
 from flows.terminal import one_line, shown
 from storage.runs import split_address
 from storage.store import Store
 
-SOME_FAILED = 1  # exit status where a video could not be published
 _File = Annotated[str, typer.Argument(metavar="PATH", help="file or folder that was exported, and changed")]
 _Format = Annotated[
     str, typer.Option("--format", metavar="NAME", help="cvat, labelstudio, coco or posetrack18 (default: by what is in it)")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from flows.diff import Difference
+from flows.terminal import one_line
 from storage.sources import some
 
 _SHOWN = 20  # videos, those with the most rows changed
@@ -16,16 +16,16 @@ _SHOWN = 20  # videos, those with the most rows changed
 
 def page(found: Difference) -> Iterator[Table | str]:
     """A difference, piece by piece, for a terminal."""
-    yield f"from {escape(found.first)}\nto   {escape(found.second)}"
+    yield f"from {one_line(found.first)}\nto   {one_line(found.second)}"
     if not found.is_any:
         yield f"the same rows: {found.same} videos"
     else:
         yield f"{len(found.videos)} videos have other rows, {found.same} the same"
     for names, where in ((found.only_first, found.first), (found.only_second, found.second)):
         if names:
-            yield f"only in {escape(where)}: {len(names)} videos: {escape(some(names))}"
+            yield f"only in {one_line(where)}: {len(names)} videos: {one_line(some(names))}"
     for change in found.changes:
-        before_after = escape(f"{change.before} -> {change.after}")
+        before_after = one_line(f"{change.before} -> {change.after}")
         yield f"[bold]{change.stage}[/] {change.what}: {before_after}  ({change.videos} videos)"
     if found.is_any:
         yield _rows(found)
@@ -78,5 +78,5 @@ def _videos(found: Difference) -> Table:
             str(own.renumbered),
             str(own.regrouped),
         )
-        table.add_row(escape(video.name), *told)
+        table.add_row(one_line(video.name), *told)
     return table

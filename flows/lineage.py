@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.compute as pc
-from rich.markup import escape
 from rich.table import Table
 
 from flows.again import recorded_params
@@ -116,11 +115,11 @@ def lineage(store: Store, run: str | None, video: str) -> Lineage:
 def page(found: Lineage) -> Iterator[Table | str]:
     """Lineage, piece by piece, for a terminal."""
     shown = "which the tables show" if found.is_shown else "of which the tables show another run's rows, or none"
-    yield f"[bold]{escape(found.video)}[/]  {escape(found.uri)}"
+    yield f"[bold]{one_line(found.video)}[/]  {one_line(found.uri)}"
     yield f"content {found.content_sha256}"
     yield f"run     {found.run}, {shown}: rows with `video` = {found.video} and `run` = {found.run}"
     versions = ", ".join(f"{name} {number}" for name, number in found.started.get("versions", {}).items())
-    yield f"begun   {found.started.get('started', 'unknown')}  {escape(versions)}"
+    yield f"begun   {found.started.get('started', 'unknown')}  {one_line(versions)}"
     table = Table("stage", "artifact", "version", "state", "rows", "chunks", "seconds", "MB")
     for step in found.steps:
         sizes = (step.rows, len(step.chunks) or None, step.seconds, None if step.bytes is None else f"{step.bytes / 1e6:.2f}")
@@ -129,17 +128,17 @@ def page(found: Lineage) -> Iterator[Table | str]:
     yield table
     for step in found.steps:
         values = ", ".join(f"{name}={value}" for name, value in step.params.items() if value is not None)
-        yield f"[bold]{step.stage}[/] " + ("" if step.stage == correct.STAGE.name else escape(values))
+        yield f"[bold]{step.stage}[/] " + ("" if step.stage == correct.STAGE.name else one_line(values))
         if step.stage == correct.STAGE.name:
             yield from (f"  {one_line(line)}" for line in found.corrections)
         if step.inputs:
             yield "  of " + ", ".join(f"{name} {key[:12]}" for name, key in step.inputs.items())
         for one in step.weights:
-            yield f"  with {one.role}: {escape(one.source or 'not in the store any more')}, sha256 {one.sha256}"
+            yield f"  with {one.role}: {one_line(one.source or 'not in the store any more')}, sha256 {one.sha256}"
         if step.devices:
-            yield f"  on {escape('; '.join(step.devices))}"
+            yield f"  on {one_line('; '.join(step.devices))}"
     if found.failure:
-        yield f"[red]failed[/]: {escape(found.failure)}"
+        yield f"[red]failed[/]: {one_line(found.failure)}"
 
 
 def _corrections(store: Store, video: str, steps: Sequence[Step]) -> tuple[str, ...]:

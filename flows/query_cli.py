@@ -17,7 +17,7 @@ from rich.console import Console
 
 from flows.arguments import Address, AsJson
 from flows.errors import QueryError
-from flows.settings import load_settings, use_s3
+from flows.starting import open_store
 from flows.terminal import one_line
 from storage.runs import split_address
 from storage.store import Store
@@ -147,9 +147,7 @@ def _catalog(uri: str) -> Catalog:
     from tasks.catalog import Catalog
 
     root, run = split_address(uri)
-    use_s3(load_settings({}))
-    store = Store(root)
-    store.reach()
+    store = open_store(root)
     if run is not None or not store.folders("tables"):
         runs.find_run(store, run)
     return Catalog(store, run)

@@ -9,10 +9,9 @@ import typer
 from rich.console import Console
 
 from flows.arguments import Address
-from flows.settings import load_settings, use_s3
+from flows.starting import open_store
 from flows.terminal import shown
 from storage.runs import report_name, split_address
-from storage.store import Store
 
 _File = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write (default URI/reports)")]
 console = Console()
@@ -26,9 +25,7 @@ def report(uri: Address, output: _File = None) -> None:
     from flows.report import report as page
 
     root, run = split_address(uri)
-    use_s3(load_settings({}))
-    store = Store(root)
-    store.reach()
+    store = open_store(root)
     html = page(store, run).encode()
     if output is None:
         name = report_name(run or "latest")

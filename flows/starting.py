@@ -1,4 +1,4 @@
-"""How a command starts a flow: what is tried beforehand, and the servers that a flow needs."""
+"""How a command starts: its store, what is tried beforehand, the servers that a flow needs; and how it may end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from flows.settings import load_settings, use_s3
 from storage.store import Store
 
-INTERRUPTED = 130  # exit status after Ctrl-C
+USAGE, SOME_FAILED, INTERRUPTED = 2, 1, 130  # exit statuses: wrong usage or settings; some videos failed; Ctrl-C
+
+
+def open_store(root: str) -> Store:
+    """The store at an address, with the environment's settings of S3; StoreError where it cannot be reached."""
+    use_s3(load_settings({}))
+    store = Store(root)
+    store.reach()
+    return store
 
 
 def check_start(store: Store, chosen: Any, *, networks: bool = True) -> None:

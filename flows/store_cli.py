@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.arguments import Address, AsJson
-from flows.settings import SettingsError, load_settings, use_s3
+from flows.settings import SettingsError
+from flows.starting import open_store
+from flows.terminal import one_line
 from storage.runs import split_address
-from storage.store import Store
 
 DIFFERENT = 1  # exit status of `tkm diff --exit-code` where there is a difference
 _Video = Annotated[str, typer.Argument(metavar="VIDEO", help="id or name of a video")]
@@ -40,7 +41,7 @@ def lineage(uri: Address, video: _Video, as_json: AsJson = False) -> None:
     from flows.lineage import page
 
     root, run = split_address(uri)
-    found = trace(_open(root), run, video)
+    found = trace(open_store(root), run, video)
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return
@@ -55,7 +56,7 @@ def diff(uri: Address, other: _Second, as_json: AsJson = False, exit_code: _Exit
     from flows.diff_page import as_json as plain
     from flows.diff_page import page
 
-    sides = [Side(_open(root), run) for root, run in (split_address(uri), split_address(other))]
+    sides = [Side(open_store(root), run) for root, run in (split_address(uri), split_address(other))]
     found = compare(*sides)
     if as_json:
         print(json.dumps(plain(found), indent=1))
@@ -92,7 +93,7 @@ def gc(
     now = datetime.now(UTC)
     order = Order(now - timedelta(days=older_than), now, forget or [], keep_runs, keep, is_removed=delete)  # type: ignore[arg-type]
     tell = Console(stderr=True, quiet=as_json)
-    found = collect(_open(root), order, lambda stage: tell.print(f"looking at {stage} ...", style="dim"))
+    found = collect(open_store(root), order, lambda stage: tell.print(f"looking at {stage} ...", style="dim"))
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return
@@ -103,10 +104,10 @@ def gc(
 def _page(found: Any) -> list[Table | str]:
     going = "removed" if found.is_removed else "would go"
     if not found.collected:
-        parts: list[Table | str] = [f"{found.root}: nothing {'was to be removed' if found.is_removed else 'would go'}"]
+        parts: list[Table | str] = [f"{one_line(found.root)}: nothing {'was to be removed' if found.is_removed else 'would go'}"]
     else:
         total = sum(one.bytes for one in found.collected) / 1e6
-        table = Table(title=f"{found.root}: {going}", show_footer=True)
+        table = Table(title=f"{one_line(found.root)}: {going}", show_footer=True)
         table.add_column("what")
         table.add_column("of", footer="in all")
         table.add_column("objects", footer=str(sum(one.objects for one in found.collected)), justify="right")
@@ -114,13 +115,5 @@ def _page(found: Any) -> list[Table | str]:
         for one in found.collected:
             table.add_row(one.kind, one.of, str(one.objects), f"{one.bytes / 1e6:.2f}")
         parts = [table]
-    parts += [f"[yellow]left[/]: {line}" for line in found.held]
+    parts += [f"[yellow]left[/]: {one_line(line)}" for line in found.held]
     return parts if found.is_removed or not found.collected else [*parts, "nothing was removed; `--delete` does"]
-
-
-def _open(root: str) -> Store:
-    """The store at an address, with the environment's settings of S3; StoreError where it cannot be reached."""
-    use_s3(load_settings({}))
-    store = Store(root)
-    store.reach()
-    return store

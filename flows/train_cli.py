@@ -11,7 +11,8 @@ from rich.console import Console
 
 from flows.arguments import DryRun, Output, Quiet
 from flows.options import with_params
-from flows.settings import SettingsError, load_settings, use_s3
+from flows.settings import SettingsError
+from flows.starting import open_store
 from flows.terminal import plain
 from storage.store import Store
 from tasks.detector_trainee import DetectorTrainParams
@@ -146,9 +147,7 @@ def carry_out(
     Args: order, builds the order, and keeps its first weights in the store that it gets; call, calls the flow, by way of a
         function that makes of a flow what is to be called in this process.
     """
-    use_s3(load_settings({}))
-    store = Store(output)
-    store.reach()
+    store = open_store(output)
     processes = Processes.of_environment()
     if dry_run:
         from flows.train import state

@@ -203,8 +203,11 @@ def is_missing(plan: VideoPlan, one: Truth) -> bool:
 
 
 def _saved_as(manner: Manner, what: str) -> Manner:
-    """A manner that saves to a file in the folder that --save names."""
-    return manner if manner.save is None else manner._replace(save=str(Path(manner.save) / f"{what}.safetensors"))
+    """A manner that saves to a file in the folder that --save names, which is made where it is not there."""
+    if manner.save is None:
+        return manner
+    Path(manner.save).mkdir(exist_ok=True)
+    return manner._replace(save=str(Path(manner.save) / f"{what}.safetensors"))
 
 
 def _head_of(store: Store, training: Training) -> tuple[str, Path]:

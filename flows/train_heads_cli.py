@@ -138,8 +138,8 @@ def _prepared(params: HeadTrainParams, save: str | None, options: Mapping[str, A
     if params.batch_size % world:
         size = params.batch_size
         raise SettingsError(f"--batch-size {size} cannot be shared out among {world} processes: give a multiple of {world}")
-    if save is not None and not Path(save).is_dir():
-        raise SettingsError(f"--save {save}: give a folder that is there")
+    if save is not None and not Path(save).is_dir() and (Path(save).exists() or not Path(save).parent.is_dir()):
+        raise SettingsError(f"--save {save}: give a folder, or the name of a new one in a folder that is there")
     return chosen
 
 

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from flows.arguments import Address
-from flows.settings import SettingsError, load_settings, use_s3
+from flows.settings import SettingsError
+from flows.starting import open_store
 from flows.terminal import shown
 from storage.runs import split_address
-from storage.store import Store
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _Host = Annotated[str, typer.Option(metavar="ADDRESS", help="address to listen at; others than loopback let others in")]
@@ -35,9 +35,7 @@ def view(uri: Address, host: _Host = "127.0.0.1", port: _Port = 8765, name: _Nam
     from flows.view.server import make_app
 
     root, run = split_address(uri)
-    use_s3(load_settings({}))
-    store = Store(root)
-    store.reach()
+    store = open_store(root)
     app = make_app(store, run, [*_LOOPBACK, host, *_own_names(host), *(name or [])])
     with _listening(host, port) as listening:
         port = listening.getsockname()[1]

@@ -28,10 +28,11 @@ _PORTS = ("master", "volume", "filer", "s3")
 
 @dataclass(frozen=True)
 class S3Server:
-    """Where it is, who may do everything, and who may only read."""
+    """Where it is, who may do everything, and who may only read. Its filer keeps the objects, and takes plain PUTs."""
 
     endpoint_url: str
     metrics_url: str
+    filer_url: str
     access_key_id: str = "AKIDFORTESTS"
     secret_access_key: str = "Secret/of+these/tests0123456789abcdef=="
     reader_key_id: str = "AKIDREADER"
@@ -78,7 +79,8 @@ class S3Server:
 def serve(folder: Path) -> Iterator[S3Server]:
     """A server that keeps everything in a folder, until the context ends."""
     *ports, metrics = _free_ports(2 * len(_PORTS) + 1)
-    server = S3Server(f"http://127.0.0.1:{ports[_PORTS.index('s3')]}", f"http://127.0.0.1:{metrics}/metrics")
+    s3, filer = (f"http://127.0.0.1:{ports[_PORTS.index(part)]}" for part in ("s3", "filer"))
+    server = S3Server(s3, f"http://127.0.0.1:{metrics}/metrics", filer)
     (folder / "data").mkdir()
     (folder / "s3.json").write_text(json.dumps({"identities": _identities(server)}))
     arguments = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}"]

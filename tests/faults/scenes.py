@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import pandas as pd
 import pyarrow as pa
 
@@ -17,9 +15,9 @@ from storage.codecs import keypoint_columns
 from storage.parquet import parquet_bytes
 from storage.store import Store
 from tests.builders import standing
+from tests.pieces import write_piece
 from tkm.skeleton import COCO_17
 
-CLIP = Path(__file__).resolve().parents[2] / "deployments" / "demo" / "cam01.mp4"
 OTHER = ("--track-iou-gate", "0.99")  # what another run over the same store may want
 _KEYS = ("name", "frame", "track_id", "detection")
 
@@ -43,15 +41,7 @@ def write_clips(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "broken.mp4").write_bytes(b"no video")
     for name, first, count in (("left.mp4", 0, 7), ("right.mp4", 40, 5)):
-        with av.open(str(CLIP)) as source, av.open(str(folder / name), "w") as target:
-            stream = target.add_stream("libx264", rate=60, options={"crf": "18"})
-            stream.width, stream.height, stream.pix_fmt = 270, 480, "yuv420p"
-            for n, frame in enumerate(source.decode(video=0)):
-                if first <= n < first + count:
-                    small = frame.reformat(270, 480, "yuv420p")
-                    small.pts, small.time_base = n - first, Fraction(1, 60)
-                    target.mux(stream.encode(small))
-            target.mux(stream.encode())
+        write_piece(folder / name, first, count, 270, 480)
 
 
 def write_poses(file: Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import pytest
+
+from tests.pieces import write_piece
 
 
 @pytest.fixture(scope="session")
@@ -30,17 +30,8 @@ def shared_prefect(prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture(scope="session")
-def people_clip(tmp_path_factory: pytest.TempPathFactory, demo_clip: Path) -> Path:
+def people_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first 12 frames of the bundled clip at half its size: three people, decoded and estimated in seconds."""
     path = tmp_path_factory.mktemp("clips") / "people.mp4"
-    with av.open(str(demo_clip)) as source, av.open(str(path), "w") as target:
-        stream = target.add_stream("libx264", rate=60, options={"crf": "18"})
-        stream.width, stream.height, stream.pix_fmt = 544, 960, "yuv420p"
-        for n, frame in enumerate(source.decode(video=0)):
-            if n == 12:
-                break
-            small = frame.reformat(544, 960, "yuv420p")
-            small.pts, small.time_base = n, Fraction(1, 60)
-            target.mux(stream.encode(small))
-        target.mux(stream.encode())
+    write_piece(path, 0, 12, 544, 960)
     return path

@@ -217,8 +217,9 @@ def test_ctrl_c_stops_a_query_at_once_with_status_130(results: VideoPlan, tmp_pa
     endless = "SELECT sum(sin(a.nose_x * e.nose_y)) FROM poses a, poses b, poses c, poses d, poses e, poses f"
     asked = ["query", results.store.root, endless, "--output", str(tmp_path / "out" / "x.csv")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *asked], cwd=ROOT, env=spill, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "flows.cli", *asked], cwd=ROOT, env=spill, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # shells have it ignored in the background
+    )  # fmt: skip
     end = time.monotonic() + 60
     while not list(tmp_path.glob("tkm-query-*")) and time.monotonic() < end:
         time.sleep(0.1)

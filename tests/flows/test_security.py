@@ -74,13 +74,15 @@ def test_a_folder_of_traps_is_a_list_of_failures(tmp_path: Path) -> None:
     assert "sparse.mp4 has 2000.0 GB, and the limit is 1000 GB: raise it with --max-video-gb" in in_one_line(said)
     status = tkm("status", str(output))
     assert (status.returncode, "live.mp4 is a stream" in in_one_line(status.stdout)) == (0, True)
-    for text in (said, status.stdout):
+    failures = tables.read(Store(str(output)), "failures").to_pandas()
+    assert len(failures) == 5
+    [named] = failures[failures.uri.str.endswith(f"{HOSTILE.replace('/', ':')}.mp4")].itertuples()
+    lineage = tkm("lineage", f"{output}@{named.run}", named.video)
+    assert lineage.returncode == 0, lineage.stderr
+    for text in (said, status.stdout, lineage.stdout):
         assert r"[red]\x1b]0;owned\x07\x1b[31m[:nothing] \u202e4pm\ntkm: all is well.mp4" in in_one_line(text)
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
         assert not re.search("^tkm: all is well", text, re.MULTILINE)
-    failures = tables.read(Store(str(output)), "failures").to_pandas()
-    assert len(failures) == 5
-    assert any(uri.endswith(f"{HOSTILE.replace('/', ':')}.mp4") for uri in failures.uri), "recorded as it is"
 
 
 NAMES = ("../../evil", "..", "/etc/cron.d/root", "~/home", "evil#../x", "$(date)", "x" * 100)
