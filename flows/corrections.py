@@ -158,10 +158,17 @@ class Listed:
 
 
 def listed(store: Store, video: str | None) -> list[Listed]:
-    """Every correction that was ever made, of all videos or one, in order. InputError for a video that has none."""
-    by_video = list_corrections(store, video)
-    if video is not None and not by_video:
-        raise InputError(f"{store.root} has no corrections of video {video}; give its id, as table `videos` has it")
+    """Every correction that was ever made, of all videos or one, in order.
+
+    Args: video, an id or a name. InputError where no video is called so.
+    """
+    by_video = list_corrections(store)
+    if video is not None:
+        names = tables.read(store, "videos", columns=["video", "name"]).to_pylist()
+        chosen = {row["video"] for row in names if video in (row["video"], row["name"])} | ({video} & by_video.keys())
+        if not chosen:
+            raise InputError(f"{store.root} shows no video {video}; give its id or name, as table `videos` has it")
+        by_video = {own: kept for own, kept in by_video.items() if own in chosen}
     kept = [one for own in by_video.values() for one in own]
     with ThreadPoolExecutor(_THREADS) as pool:
         made = list(pool.map(lambda one: read_correction(store, one.video, one.name), kept))

@@ -28,7 +28,7 @@ _Format = Annotated[
 ]
 _Author = Annotated[str | None, typer.Option(metavar="NAME", help="who made the changes (default: the login name)")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="tell what would be changed; keep and publish nothing")]
-_Video = Annotated[str | None, typer.Option("--video", metavar="ID", help="of this video alone, edit by edit")]
+_Video = Annotated[str | None, typer.Option("--video", metavar="VIDEO", help="id or name of a video: of it alone, edit by edit")]
 _Revoke = Annotated[list[str] | None, typer.Option(metavar="ID", help="take a correction back, and publish; may be repeated")]
 _LINES = 20  # on a terminal; --json has all
 console = Console()

@@ -250,5 +250,8 @@ def test_of_two_imports_at_once_nothing_is_lost_and_a_killed_one_goes_on(
     assert poses(store).equals(before[~before.track_id.isin([first, second])].reset_index(drop=True))
     assert verify_tables(store).damage == ()
     assert verify_corrections(store) == ()
-    shown = tkm("corrections", s3_root, "--video", given.video, "--json")
-    assert [one["state"] for one in json.loads(shown.stdout)] == ["in force", "in force"]
+    latest = list_corrections(store)[given.video][-1]
+    revoked = tkm("corrections", s3_root, "--revoke", latest.id)
+    assert "1 published, 0 failed" in revoked.stdout, revoked.stderr
+    shown = tkm("corrections", s3_root, "--video", "one.mp4", "--json")
+    assert [one["state"] for one in json.loads(shown.stdout)] == ["in force", "revoked"]
