@@ -21,8 +21,8 @@ from storage.corrections import (
     revoke,
     write_correction,
 )
-from storage.documents import find_documents, read_document
-from storage.sources import InputError
+from storage.documents import read_document
+from storage.sources import InputError, find_files
 from storage.store import Store, StoreError
 from tasks.changes import edits_of
 from tasks.correct import records_of
@@ -31,7 +31,7 @@ from tkm.corrections import Edit
 
 _THREADS = 16  # it is the store that is waited for
 _AUTHOR_CHARACTERS = 200
-SUFFIXES = (".json", ".xml")
+_SUFFIXES = (".json", ".xml", ".zip")
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def _change(store: Store, path: str, one: AnnotatedVideo) -> Change:
 
 def _digest(path: str) -> str:
     """Digest of the files that were imported, and of their names where they are several."""
-    uris = find_documents(path, SUFFIXES)
+    uris = find_files(path, _SUFFIXES, "the corrected files")
     digests = [hashlib.sha256(read_document(uri)).hexdigest() for uri in uris]
     if len(uris) == 1:
         return digests[0]

@@ -66,7 +66,7 @@ def import_corrections(
     if not as_json:
         _tell(told)
     if dry_run:
-        _end(told, as_json, "nothing was kept")
+        _end(told, as_json, "nothing was kept" if changes.videos else "nothing changed")
         return
     check_start(store, chosen)
     who = _name(author)
