@@ -259,7 +259,7 @@ class _Work:
     def _run(self, sources: Sequence[Source], params: Mapping[str, Params], facts: Mapping[str, Any], last: str) -> Summary:
         recorded = self.chosen.model_dump(mode="json", exclude={"engine": {"dask"}, "s3": True})
         told = {"input": f"{len(sources)} clips of an ablation", "settings": recorded, **facts}
-        summary = run_videos(self.store, Wanted(sources), self.chosen, params, told, self.quiet, last=last)
+        summary = run_videos(self.store, Wanted(sources), self.chosen, params, told, self.quiet, last=last, corrected=False)
         if summary.failures:
             raise EvaluationError("\n".join(failure.message for failure in summary.failures[:5]))
         return summary

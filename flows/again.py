@@ -15,7 +15,7 @@ from flows.settings import SettingsError, own_parameters, sentence
 from storage import runs, tables
 from storage.sources import InputError, Source
 from storage.store import Store
-from tasks import given, index, refine
+from tasks import correct, given, index, refine
 from tasks.given import GivenParams
 from tasks.heads import HeadsError, Role, unused, with_other_weights
 from tasks.pipeline import PIPELINE
@@ -38,18 +38,23 @@ class Earlier:
 class Wanted:
     """The videos of a run; by address, what earlier runs knew of those that are run again, and, by stage, what a user gave.
 
-    `notes` are sentences on what of it the run leaves aside.
+    `notes` are sentences on what of it the run leaves aside. `corrections` are, by video, names of those that it is to have.
     """
 
     sources: Sequence[Source]
     earlier: Mapping[str, Earlier] = field(default_factory=dict)
     given: Mapping[str, Mapping[str, GivenParams]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    corrections: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def params(self, source: Source, chosen: Mapping[str, Params]) -> Mapping[str, Params]:
-        """A video's parameters by stage: those chosen with what is given for it, or those of the run that is repeated."""
+        """A video's parameters by stage: those chosen with what is given for it, or those of the run that is repeated; and its
+        corrections.
+        """
         earlier = self.earlier.get(source.uri)
-        return earlier.params if earlier else {**chosen, **self.given.get(source.uri, {})}
+        params = earlier.params if earlier else {**chosen, **self.given.get(source.uri, {})}
+        records = tuple(self.corrections.get(source.video_id, ()))
+        return {**params, correct.STAGE.name: correct.CorrectParams(records=records)}
 
     def poses_sha256(self, source: Source) -> str:
         """What stands for the content of a video that is known by its poses alone."""
@@ -95,8 +100,8 @@ def wanted_again(
 
 
 def distinct_params(wanted: Wanted) -> list[Mapping[str, Params]]:
-    """The different parameters of the videos that are run again, but for what sampling and given rows make different."""
-    of_video = {index.STAGE.name, given.BOXES.name, given.POSES.name}
+    """The different parameters of the videos that are run again, but for what sampling, given rows and corrections change."""
+    of_video = {index.STAGE.name, given.BOXES.name, given.POSES.name, correct.STAGE.name}
     found = {}
     for earlier in wanted.earlier.values():
         has_given = tuple(earlier.params[stage].sha256 is None for stage in (given.BOXES.name, given.POSES.name))  # type: ignore[attr-defined]
@@ -127,8 +132,8 @@ def dependents(stage: str) -> set[str]:
 
 def reopen(store: Store, wanted: Wanted, stages: Collection[str]) -> None:
     """Withdraw what the store holds of these stages for the videos as they were, so that it is computed anew."""
-    known = ((source, wanted.earlier[source.uri]) for source in wanted.sources)
-    plans = (plan_video(store, source, earlier.content_sha256, earlier.params) for source, earlier in known)
+    known = ((source, wanted.earlier[source.uri].content_sha256) for source in wanted.sources)
+    plans = (plan_video(store, source, content_sha256, wanted.params(source, {})) for source, content_sha256 in known)
     by_key = {tuple(plan.keys.values()): plan for plan in plans}  # videos of one content share their artifacts
     chosen = [stage for stage in PIPELINE if stage.name in stages]
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -25,6 +25,7 @@ from rich.console import Console
 
 from flows.again import Wanted, dependents, reopen, wanted_again
 from flows.cluster import connect
+from flows.corrections import told_of
 from flows.detections import wanted_videos
 from flows.errors import ClusterLostError, TooManyFailuresError, unless
 from flows.groups import Group, make_groups
@@ -37,6 +38,7 @@ from flows.terminal import one_line, shown
 from flows.weights import check_again, chosen_params, kept_weights
 from storage import runs, tables
 from storage.addresses import hidden
+from storage.corrections import in_force
 from storage.runs import Failure, is_report
 from storage.store import Store
 from tasks.pipeline import STEPS
@@ -45,7 +47,11 @@ from tasks.stage import Params
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run: videos, those whose published rows changed, those that failed; and the report, if one was written."""
+    """What came of a run: videos, those whose published rows changed, those that failed; and the report, if one was written.
+
+    `applied` counts the edits of people's corrections that the videos' rows have, `unapplied` are sentences on those that they
+    have not.
+    """
 
     run: str
     root: str
@@ -55,6 +61,8 @@ class Summary:
     failures: tuple[Failure, ...]
     seconds: float
     report: str = ""
+    applied: int = 0
+    unapplied: tuple[str, ...] = ()
 
 
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # most wait for the step before theirs
@@ -115,6 +123,25 @@ def rerun(
     return ended(_reported(store, run_videos(store, wanted, chosen, stage_params(chosen), facts, quiet, anew), chosen))
 
 
+@flow(name="correct", task_runner=_RUNNER, validate_parameters=False)
+def correct(
+    output: str,
+    videos: Sequence[str],
+    facts: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Summary:
+    """Publish the videos of these ids again with the corrections in force, as a run of its own that records `facts`.
+
+    `settings` as for `rerun`.
+    """
+    refuse_secrets(settings or {})
+    store, chosen = Store(output), load_settings(settings or {})
+    use_s3(chosen)
+    wanted = wanted_again(store, None, "correct", (), videos)
+    return ended(_reported(store, run_videos(store, wanted, chosen, stage_params(chosen), facts, quiet), chosen))
+
+
 def run_videos(
     store: Store,
     wanted: Wanted,
@@ -124,11 +151,12 @@ def run_videos(
     quiet: bool,
     anew: Collection[str] = (),
     last: str = "publish",
+    corrected: bool = True,
 ) -> Summary:
     """Take the videos through all steps, or to the `last` one wanted, within a flow.
 
     `params` are by stage, with the digests of weights, which the store has; `facts` are recorded with the run. Artifacts of the
-    stages named by `anew` are withdrawn first.
+    stages named by `anew` are withdrawn first. What people corrected holds unless the run is not to be `corrected`.
     """
     began = time.perf_counter()
     engine: Engine = chosen.engine
@@ -139,6 +167,8 @@ def run_videos(
         run, groups = runs.new_run(store), make_groups(wanted.sources)
         runs.start_run(store, run, {**facts, "groups": len(groups), **_environment()})
         tables.create_tables(store)
+        # After the run is recorded: who keeps a correction later begins the later run, and shows it.
+        wanted = replace(wanted, corrections=in_force(store) if corrected else {})
         if anew:
             reopen(store, wanted, anew)
         videos = [source.video_id for source in wanted.sources]
@@ -152,6 +182,7 @@ def run_videos(
                 with suppress(Exception):  # what stopped the run may be that nothing can be written
                     runs.end_run(store, run, {"stopped": hidden(str(error)), "seconds": round(time.perf_counter() - began, 1)})
                 raise
+    applied, unapplied = told_of(store, wanted)
     summary = Summary(
         run=run,
         root=store.root,
@@ -160,6 +191,8 @@ def run_videos(
         frames=progress.computed,
         failures=tuple(failure for group in finished for failure in group.failures),
         seconds=time.perf_counter() - began,
+        applied=applied,
+        unapplied=unapplied,
     )
     runs.end_run(store, run, _outcome(summary))
     return summary
@@ -276,5 +309,6 @@ def _outcome(summary: Summary) -> dict[str, Any]:
         "changed": summary.changed,
         "frames": dict(summary.frames),
         "failed": len(summary.failures),
+        "edits": {"applied": summary.applied, "not_applied": len(summary.unapplied)},
         "seconds": round(summary.seconds, 1),
     }

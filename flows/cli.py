@@ -42,6 +42,7 @@ from flows.arguments import (
     Video,
     Videos,
 )
+from flows.corrections_cli import corrections, import_corrections
 from flows.errors import ClusterError, ClusterLostError, EvaluationError, QueryError, ServerError, TooManyFailuresError
 from flows.options import with_manner, with_settings
 from flows.query_cli import query, tables
@@ -49,6 +50,7 @@ from flows.report_cli import report
 from flows.settings import SettingsError, load_settings, manner, use_s3
 from flows.starting import SOME_FAILED, USAGE, check_start, open_store, with_server
 from flows.store_cli import diff, gc, lineage
+from flows.summary import summarise
 from flows.terminal import one_line, plain, shown
 from flows.train_cli import train
 from flows.train_heads_cli import body, temporal
@@ -165,30 +167,9 @@ def _run(call: Callable[[], Any], chosen: Any, quiet: bool) -> None:
     """Call a flow that annotates, tell what came of it, and exit accordingly."""
     summary = with_server(call, chosen, quiet=quiet)
     if not quiet:
-        _summarise(summary)
+        summarise(console, summary)
     if summary.failures:
         raise typer.Exit(SOME_FAILED)
-
-
-def _summarise(summary: Any) -> None:
-    computed = ", ".join(f"{stage} {count}" for stage, count in summary.frames.items() if count)
-    nothing = "none" if summary.failures else "none, all was there"
-    console.print(
-        f"\n{summary.videos} videos in {summary.seconds:.1f} s: {summary.changed} published, "
-        f"{len(summary.failures)} failed. Frames computed: {computed or nothing}.",
-        highlight=False,
-    )
-    for failure in summary.failures:
-        again = "; tried again with --retry-failed" if failure.is_permanent else "; run again to retry"
-        console.print(f"  [red]failed[/] at {failure.stage}: {one_line(failure.message)}{again}", highlight=False, soft_wrap=True)
-    root = shown(summary.root)
-    console.print(
-        f"tables: {root}/tables   run: {summary.run}\n"
-        + (f"report: {shown(summary.report)}\n" if summary.report else "")
-        + f"next:   tkm show {root}   tkm render {root}   tkm status {root}",
-        highlight=False,
-        soft_wrap=True,
-    )
 
 
 @app.command()
@@ -230,13 +211,21 @@ def rerun(
 def verify(uri: Address) -> None:
     """Read every byte of the artifacts and tables; withdraw what is damaged, so that the next run computes it again."""
     from storage import runs
-    from tasks.verify import verify_artifacts, verify_given, verify_records, verify_tables, verify_weights
+    from tasks.verify import (
+        verify_artifacts,
+        verify_corrections,
+        verify_given,
+        verify_records,
+        verify_tables,
+        verify_weights,
+    )
 
     root, _ = split_address(uri)
     store = open_store(root)
     runs.find_run(store, None)
     stages = verify_artifacts(store, lambda stage: Console(stderr=True).print(f"reading {shown(stage)} ...", style="dim"))
     given, weights, records = verify_given(store), verify_weights(store), verify_records(store)
+    corrected = verify_corrections(store)
     published = verify_tables(store)
     table = Table("stage", "artifacts", "chunks", "MB", "damaged chunks", title=shown(store.root))
     for stage in stages:
@@ -254,11 +243,14 @@ def verify(uri: Address) -> None:
     for name in weights:
         again = "run again with the option that gave it, such as --pose-weights, and its file"
         console.print(f"[red]damaged[/] {one_line(name)}: removed; {again}", highlight=False)
+    for name in corrected:
+        again = "import it again with `tkm import-corrections`, or run again to do without"
+        console.print(f"[red]damaged[/] {one_line(name)}: removed; {again}", highlight=False)
     for record in records:
         console.print(f"[red]damaged[/] {one_line(record)}", highlight=False)
     for one in published.damage:
         console.print(f"[red]damaged[/] tables: {one_line(one)}: written anew from the artifacts", highlight=False)
-    if damage or given or weights or records or published.damage:
+    if damage or given or weights or corrected or records or published.damage:
         raise typer.Exit(SOME_FAILED)
 
 
@@ -347,7 +339,7 @@ def doctor(output: Reach = None) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
-for command in (evaluate, synthesize, ablate, report, view, query, tables, lineage, diff, gc):
+for command in (evaluate, synthesize, ablate, report, view, query, tables, lineage, diff, gc, corrections, import_corrections):
     app.command()(command)
 
 

@@ -18,10 +18,12 @@ from flows.again import recorded_params
 from flows.settings import SettingsError
 from flows.terminal import one_line
 from storage import runs, tables
-from storage.artifacts import Artifact, Chunk, Manifest, artifact_key
+from storage.artifacts import Artifact, Chunk, DamagedArtifactError, Manifest, artifact_key
+from storage.corrections import created_of, id_of, read_correction
 from storage.sources import InputError, Source, some
 from storage.store import Store
 from storage.weights import is_kept, weights_name
+from tasks import correct
 from tasks.pipeline import PIPELINE
 from tasks.plan import VideoPlan
 from tasks.stage import Stage
@@ -66,7 +68,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Lineage:
-    """What made the rows of a video: of a run, by settings and software, from content, by steps, in their order."""
+    """What made the rows of a video: of a run, by settings and software, from content, by steps, in their order; and what people
+    corrected, a sentence an import.
+    """
 
     root: str
     video: str
@@ -78,6 +82,7 @@ class Lineage:
     started: Mapping[str, Any]
     steps: tuple[Step, ...]
     failure: str | None
+    corrections: tuple[str, ...]
 
 
 def lineage(store: Store, run: str | None, video: str) -> Lineage:
@@ -103,6 +108,7 @@ def lineage(store: Store, run: str | None, video: str) -> Lineage:
         started=started,
         steps=steps,
         failure=failed[0] if failed else None,
+        corrections=_corrections(store, first["video"], steps),
     )
 
 
@@ -122,7 +128,9 @@ def page(found: Lineage) -> Iterator[Table | str]:
     yield table
     for step in found.steps:
         values = ", ".join(f"{name}={value}" for name, value in step.params.items() if value is not None)
-        yield f"[bold]{step.stage}[/] {one_line(values)}"
+        yield f"[bold]{step.stage}[/] " + ("" if step.stage == correct.STAGE.name else one_line(values))
+        if step.stage == correct.STAGE.name:
+            yield from (f"  {one_line(line)}" for line in found.corrections)
         if step.inputs:
             yield "  of " + ", ".join(f"{name} {key[:12]}" for name, key in step.inputs.items())
         for one in step.weights:
@@ -131,6 +139,20 @@ def page(found: Lineage) -> Iterator[Table | str]:
             yield f"  on {one_line('; '.join(step.devices))}"
     if found.failure:
         yield f"[red]failed[/]: {one_line(found.failure)}"
+
+
+def _corrections(store: Store, video: str, steps: Sequence[Step]) -> tuple[str, ...]:
+    """What people corrected, import by import."""
+    names = [name for step in steps if step.stage == correct.STAGE.name for name in step.params["records"]]
+    told = []
+    for name in names:
+        when = f"{id_of(name)}, {created_of(name):%Y-%m-%d %H:%M:%S} UTC"
+        try:
+            made = read_correction(store, video, name)
+            told.append(f"{when}: {len(made.edits)} edits by {made.author} from {made.source}, of run {made.run}")
+        except DamagedArtifactError:
+            told.append(f"{when}: not in the store any more")
+    return tuple(told)
 
 
 def _planned(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.table import Table
@@ -18,6 +18,7 @@ from flows.settings import Engine, StepLimits
 from flows.terminal import one_line
 from flows.weights import chosen_params
 from flows.work import Digest, digest_video
+from storage.corrections import in_force
 from storage.fingerprints import fingerprints
 from storage.runs import Failure
 from storage.sources import Source
@@ -42,6 +43,7 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
     """Look at videos and store as a run under these settings would; nothing is written, content is read where it is not known."""
     store.reach()
     wanted, unreadable = wanted_videos(store, input_, detections, images, chosen, write=False), []
+    wanted = replace(wanted, corrections=in_force(store))
     params, notes = chosen_params(store, wanted, chosen, write=False)
     counts: Counter[str] = Counter()
     store_known = Known(store)

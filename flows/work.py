@@ -29,7 +29,7 @@ from storage.sealed import DocumentError, seal, unseal
 from storage.sources import Source, content_digest, fingerprint
 from storage.store import StoreError
 from storage.video import VideoError
-from tasks.execute import Opened, Report, open_video, run_frames, run_given, run_in_order, run_index, run_whole
+from tasks.execute import Opened, Report, open_video, run_corrections, run_frames, run_given, run_in_order, run_index, run_whole
 from tasks.pipeline import STEPS
 from tasks.plan import ReplacedError, VideoPlan, check_unchanged, shard_of
 from tasks.stage import Stage
@@ -126,13 +126,17 @@ def run_track(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Failu
 
 
 def run_publish(plan: VideoPlan, chunk_frames: int, limits: Limits) -> int | Failure:
-    """Join a whole video's results into rows."""
+    """Join a whole video's results into rows, with what people corrected."""
 
-    def work(report: Report) -> int:
-        run_frames(plan, STEPS["publish"], 0, None, chunk_frames=chunk_frames, threads=1, report=report)
+    def run_stage(stage: Stage, report: Report) -> int:
+        _run_stage(plan, stage, report, chunk_frames)
         return 0
 
-    return _guarded(plan, ["publish"], limits, work, chunk_frames)
+    for stage in (stage for stage in STEPS["publish"] if stage.name in plan.keys):
+        done = _guarded(plan, [stage.name], limits, partial(run_stage, stage), chunk_frames)
+        if isinstance(done, Failure):
+            return done
+    return 0
 
 
 def transient_failure(source: Source, stage: str, error: BaseException) -> Failure:
@@ -264,6 +268,8 @@ def _run_stage(plan: VideoPlan, stage: Stage, report: Report, chunk_frames: int,
         run_whole(plan, stage, report=report, opened=opened)
     elif stage.given:
         run_given(plan, stage, report=report)
+    elif stage.corrects:
+        run_corrections(plan, stage, report=report, opened=opened)
     else:
         run_frames(plan, [stage], 0, None, chunk_frames=chunk_frames, threads=1, report=report, opened=opened)
 

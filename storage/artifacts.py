@@ -44,7 +44,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Chunk:
-    """The sampled frames [start, stop) of an artifact, with what a sequential stage carries on to the next chunk."""
+    """The sampled frames [start, stop) of an artifact.
+
+    state    what a sequential stage carries on to the next chunk, or what one that sees all frames tells beside its rows
+    """
 
     start: int
     stop: int
@@ -287,9 +290,12 @@ class Artifact:
         )
         self.store.create(self._manifest_name, seal(asdict(manifest)))
 
-    def read(self, columns: list[str] | None = None) -> pa.Table:
-        """All rows in frame order; DamagedArtifactError where it is not whole. Digests are checked as in read_span."""
-        manifest = self.manifest()
+    def read(self, columns: list[str] | None = None, manifest: Manifest | None = None) -> pa.Table:
+        """All rows in frame order; DamagedArtifactError where it is not whole. Digests are checked as in read_span.
+
+        `manifest` is its own, where the caller has just read it.
+        """
+        manifest = manifest or self.manifest()
         if manifest is None:
             raise DamagedArtifactError(f"{self.store.root} holds no whole artifact {self.stage}/{self.key}")
         tables = [self._read_part(chunk, chunk.part) for chunk in manifest.chunks]
@@ -330,7 +336,7 @@ class Artifact:
         return pa.concat_tables(tables)
 
     def state_before(self, start: int) -> pa.Table | None:
-        """What the chunk that ends at `start` carries on; None at the beginning."""
+        """What the chunk that ends at `start` carries on, or tells beside its rows; None at the beginning."""
         for chunk in self.chunks():
             if chunk.stop == start and chunk.state:
                 return self._read_part(chunk, chunk.state)

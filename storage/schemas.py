@@ -224,6 +224,34 @@ REFINED = schema_of(
 )
 
 
+CORRECTED = schema_of(
+    "corrected",
+    "every person in a frame of whom a correction made something else",
+    _FRAME,
+    _DETECTION,
+    field_of("track_id", pa.int64(), "the track that the person belongs to now"),
+    field_of("is_deleted", pa.bool_(), "nobody is there: a person was deleted in this frame"),
+    field_of("xy_px", FLOATS, "keypoints now, (K, 2) row by row; NaN where absent", "px"),
+    field_of("score", FLOATS, "score of each keypoint, (K,); 1 for one that a person put there"),
+)
+
+EDITS = schema_of(
+    "edits",
+    "every edit of the corrections in force of a video, and whether it could be made",
+    field_of("correction", pa.string(), "the import that the edit came with; `tkm corrections --revoke` takes it"),
+    field_of("edit", pa.int64(), "number of the edit in its import, from 0"),
+    field_of("created", pa.string(), "time of the import, UTC"),
+    field_of("author", pa.string(), "who imported it"),
+    field_of("source", pa.string(), "name of the file or folder that was imported"),
+    field_of("kind", pa.string(), "`delete`, `split`, `merge`, `move` or `hide`"),
+    _FRAME,
+    field_of("track_id", pa.int64(), "track that it was made on; null where it was not", nullable=True),
+    field_of("joint", pa.string(), "name of the keypoint that is moved or hidden; null for edits of tracks", nullable=True),
+    field_of("what", pa.string(), "what the edit says of the person, in words"),
+    field_of("is_applied", pa.bool_(), "the results have it; false where the person was not found again, or it cannot be"),
+    field_of("why", pa.string(), "why it was not applied; null where it was", nullable=True),
+)
+
 _VIDEO = field_of("video", ID, "id of the video: its name and eight digits of its address's digest")
 _RUN = field_of("run", ID, "run that published the row")
 _SHARD = field_of("shard", pa.int32(), "group of videos that are published together")
@@ -328,6 +356,15 @@ SUSPECTS = schema_of(
     _SHARD,
 )
 
+CORRECTIONS = schema_of(
+    "corrections",
+    "one row an edit that people made to a video's results, and whether it could be made on these",
+    _VIDEO,
+    *EDITS,
+    _RUN,
+    _SHARD,
+)
+
 FAILURES = schema_of(
     "failures",
     "one row a video that could not be finished, and why",
@@ -340,7 +377,7 @@ FAILURES = schema_of(
     _SHARD,
 )
 
-PUBLISHED = (VIDEOS, FRAMES, POSES, TRACKS, SUSPECTS, FAILURES)
+PUBLISHED = (VIDEOS, FRAMES, POSES, TRACKS, SUSPECTS, CORRECTIONS, FAILURES)
 
 def _sides(prefix: str, what: str) -> tuple[pa.Field, ...]:
     sides = (("x1", "left edge"), ("y1", "top edge"), ("x2", "right edge"), ("y2", "bottom edge"))

@@ -1,6 +1,6 @@
 """The published tables: Delta Lake under tables/, atomic and versioned, partitioned by shard, each holding every video's latest.
 
-Videos are replaced within their shard, so that annotating two more merges them in. Each table is atomic, the six
+Videos are replaced within their shard, so that annotating two more merges them in. Each table is atomic, all
 together are not, so a run claims its videos first: their rows in `videos` name the run and no artifact. Then the other
 tables are written, then `videos` again, with the artifact that the rows come from. Whoever is killed in between leaves a
 claim, which the next run sees. Of two runs at once the one that began later wins: a commit is tried again where another
@@ -30,10 +30,10 @@ from storage.learning_schemas import TRAINED
 from storage.schemas import EVALUATED, PUBLISHED, describe, name_of, with_columns
 from storage.store import Store, StoreError
 
-_DATA = ("frames", "poses", "tracks", "suspects")
+_DATA = ("frames", "poses", "tracks", "suspects", "corrections")
 _SORT = {
     "frames": ("video", "frame"), "poses": ("video", "frame", "track_id"), "tracks": ("video", "track_id"),
-    "suspects": ("video", "suspect"),
+    "suspects": ("video", "suspect"), "corrections": ("video", "created", "correction", "edit"),
     "truth_frames": ("video", "frame"), "truth_poses": ("video", "frame", "person"),
     "scores": ("evaluation", "metric", "joint"), "scores_by_video": ("evaluation", "video", "metric", "joint"),
     "trainings": ("training", "epoch", "split", "metric"),
@@ -208,8 +208,8 @@ def _create(store: Store, schema: pa.Schema) -> None:
 def publish_videos(store: Store, run: str, shard: int, rows: Mapping[str, pa.Table]) -> set[str]:
     """Put a run's rows of some videos of one shard in place of all rows that the tables hold of these videos.
 
-    `rows` holds the tables `videos`, `frames`, `poses`, `tracks`, `suspects` of the same videos, whose ids are letters, digits,
-    _ and - (ValueError otherwise). Returns the ids that were published: those that no later run had claimed.
+    `rows` holds the tables `videos`, `frames`, `poses`, `tracks`, `suspects`, `corrections` of the same videos, whose ids are
+    letters, digits, _ and - (ValueError otherwise). Returns the ids that were published: those that no later run had claimed.
     """
     videos = rows["videos"]
     no_key = pa.array([""] * len(videos), pa.string())

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from storage.artifacts import Artifact, Chunk, Progress, Provenance
 from storage.codecs import column, info_from_table
+from storage.corrections import read_correction
 from storage.given import given_frames, given_info, last_frame, read_given
 from storage.video import VideoError, VideoInfo, decode, probe
 from storage.weights import fetch
@@ -30,6 +31,7 @@ from tkm.networks import runtime
 Report = Callable[[str, int], None]  # called with a stage's name and a number of frames that it has finished
 _Numbered = tuple[int, NDArray[np.uint8]]
 _HALO_FRAMES = 32  # a block of a stage with a halo: what it holds of each person is large, and several blocks wait
+_SPAN_FRAMES = 1024  # whose rows are read at a time where those of all frames are wanted
 _TOLD_FRAMES = 32  # sampled frames between two reports of a stage that sees the whole video
 
 
@@ -107,6 +109,25 @@ def run_given(plan: VideoPlan, stage: Stage, *, report: Report) -> None:
         )
     table = stage.checked(stage.run(rows, line.frames, plan.params[stage.name]))
     _commit_all(plan, stage, found, len(line.frames), table, time.perf_counter() - began)
+    report(stage.name, len(line.frames))
+
+
+def run_corrections(plan: VideoPlan, stage: Stage, *, report: Report, opened: Opened | None = None) -> None:
+    """Run a stage that takes what people corrected, on the rows of all frames at once.
+
+    DamagedArtifactError where an input, or a correction, is not what was written.
+    """
+    opened = opened or open_video(plan)
+    line, found = opened.line, plan.artifact(stage).progress()
+    if found.is_whole:
+        return
+    began = time.perf_counter()
+    names = plan.params[stage.name].records  # type: ignore[attr-defined]
+    made = {name: read_correction(plan.store, plan.video, name) for name in names}
+    inputs = {name: source.all_rows(line, stage.unread) for name, source in opened.sources([stage]).items()}
+    block = Block(line.frames, line.pts_ns, (), inputs, _input_params(plan, stage))
+    table, edits = stage.run(block, made, plan.params[stage.name])
+    _commit_all(plan, stage, found, len(line.frames), stage.checked(table), time.perf_counter() - began, edits)
     report(stage.name, len(line.frames))
 
 
@@ -244,11 +265,21 @@ def _provenance(plan: VideoPlan, stage: Stage) -> Provenance:
     )
 
 
-def _commit_all(plan: VideoPlan, stage: Stage, found: Progress, frames: int, table: pa.Table, seconds: float) -> None:
-    """Commit the rows of a stage that has them in one piece, and close its artifact, unless all of them are committed already."""
+def _commit_all(
+    plan: VideoPlan,
+    stage: Stage,
+    found: Progress,
+    frames: int,
+    table: pa.Table,
+    seconds: float,
+    beside: pa.Table | None = None,
+) -> None:
+    """Commit the rows of a stage that has them in one piece, and what it tells beside them, and close its artifact, unless all of
+    them are committed already.
+    """
     whole = Piece(0, frames, (stage,))
     if not found.chunks:
-        _commit_piece(plan, stage, whole, found, frames, table, None, seconds)
+        _commit_piece(plan, stage, whole, found, frames, table, beside, seconds)
     if not _is_closed(found, [whole], frames):
         close_if_whole(plan, stage, frames)
 
@@ -390,6 +421,13 @@ class _Input:
     def rows(self, start: int, stop: int, line: Timeline) -> pa.Table:
         """Rows of the sampled frames [start, stop)."""
         return self.artifact.read_span(start, stop, line.frames, self.chunks, self.held)
+
+    def all_rows(self, line: Timeline, unread: Sequence[str]) -> pa.Table:
+        """Rows of all sampled frames, without the columns that are not wanted, of which few are held at a time."""
+        starts = range(0, len(line.frames), _SPAN_FRAMES)
+        spans = (self.rows(start, min(start + _SPAN_FRAMES, len(line.frames)), line) for start in starts)
+        read = [rows.drop_columns([one for one in unread if one in rows.column_names]) for rows in spans]
+        return pa.concat_tables(read).unify_dictionaries()
 
 
 def _input_params(plan: VideoPlan, stage: Stage) -> dict[str, Params]:

@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from storage import runs, tables
 from storage.artifacts import Artifact, DamagedArtifactError
-from storage.schemas import FAILURES, FRAMES, POSES, SUSPECTS, TRACKS, VIDEOS, name_of, with_columns
+from storage.schemas import CORRECTIONS, EDITS, FAILURES, FRAMES, POSES, SUSPECTS, TRACKS, VIDEOS, name_of, with_columns
 from storage.store import Store
-from tasks import index, publish
+from tasks import correct, index, publish
 from tkm.skeleton import COCO_17
 
-RESULTS = (VIDEOS, FRAMES, POSES, TRACKS, SUSPECTS)  # the tables that a run's artifacts make
+RESULTS = (VIDEOS, FRAMES, POSES, TRACKS, SUSPECTS, CORRECTIONS)  # the tables that a run's artifacts make
 BATCH_ROWS = 500_000  # people in frames that are merged at a time: some 150 MB
 
 
@@ -35,7 +35,11 @@ class Finished:
 
 def published_rows(store: Store, run: str, finished: Finished) -> dict[str, pa.Table]:
     """Rows of one video for the tables of RESULTS, from its artifacts."""
-    persons = Artifact(store, publish.STAGE.name, finished.publish_key).read()
+    artifact = Artifact(store, publish.STAGE.name, finished.publish_key)
+    manifest = artifact.manifest()
+    persons = artifact.read(manifest=manifest)
+    correct_key = manifest.inputs.get(correct.STAGE.name) if manifest else None
+    edits = correct.edits_of(store, correct_key) if correct_key else EDITS.empty_table()
     frame_index = Artifact(store, index.STAGE.name, finished.index_key).read()
     frames = publish.frame_counts(persons, frame_index)
     summaries = publish.track_summaries(persons)
@@ -74,6 +78,7 @@ def published_rows(store: Store, run: str, finished: Finished) -> dict[str, pa.T
         "poses": poses,
         "tracks": stamped(TRACKS, {name: summaries[name].to_numpy() for name in summaries.columns}, len(summaries)),
         "suspects": stamped(SUSPECTS, suspects, len(suspects["suspect"])),
+        "corrections": stamped(CORRECTIONS, {name: edits[name] for name in edits.column_names}, edits.num_rows),
     }
 
 

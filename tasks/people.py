@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 
-from storage.codecs import features_from_table, given_poses_from_table, poses_from_table, skeleton_of_table
+from storage.codecs import column, features_from_table, given_poses_from_table, list_column, poses_from_table, skeleton_of_table
 from tasks.stage import Block
 from tkm.quantisation import dequantise
 from tkm.skeleton import Skeleton
-from tkm.types import FeatureSet, Float, PoseSet
+from tkm.types import FeatureSet, Float, Int, PoseSet
 
 
 def poses_of(block: Block) -> tuple[PoseSet, Skeleton]:
@@ -22,6 +24,28 @@ def survivors(block: Block) -> tuple[PoseSet, Skeleton]:
     """The poses that suppress keeps."""
     is_kept = block.inputs["suppress"]["is_kept"]
     return _poses({name: block.inputs[name].filter(is_kept) for name in ("poses", "estimate") if name in block.inputs})
+
+
+def refined(block: Block, poses: PoseSet) -> PoseSet:
+    """The survivors' poses, row for row, with the keypoints and scores that refinement gave them."""
+    table, K = block.inputs["refine"], poses.score.shape[1]
+    if not _same_people(table, poses):
+        raise ValueError("the tables of refine and suppress speak of different people; re-run refine")
+    return replace(poses, xy_px=list_column(table, "xy_px", K, 2), score=list_column(table, "score", K))
+
+
+def tracks_of(block: Block, poses: PoseSet) -> Int:
+    """(P,) int64 track ids of the survivors, row for row."""
+    if not _same_people(block.inputs["track"], poses):
+        raise ValueError("the tables of track and suppress speak of different people; re-run track")
+    return column(block.inputs["track"], "track_id", np.int64)
+
+
+def _same_people(table: pa.Table, poses: PoseSet) -> bool:
+    """Whether a table tells, row for row, of these people."""
+    return np.array_equal(column(table, "frame", np.int64), poses.frame) and np.array_equal(
+        column(table, "detection", np.int64), poses.detection
+    )
 
 
 def features_of(block: Block, keypoints: int) -> FeatureSet:

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from storage.codecs import column, keypoint_columns, keypoints_from_columns, list_column, skeleton_of_table, table_of
+from storage.codecs import column, keypoint_columns, keypoints_from_columns, skeleton_of_table, table_of
 from storage.schemas import PERSONS
-from tasks import estimate, given, index, refine, suppress, track
-from tasks.people import survivors
+from tasks import correct, estimate, given, index, refine, suppress, track
+from tasks.correct import corrected
+from tasks.people import refined, survivors, tracks_of
 from tasks.stage import Block, Params, Resources, Stage
 from tkm.suspects import TrackedPoses, find_suspects
-from tkm.types import PoseSet
 
 
 class PublishParams(Params):
@@ -24,18 +24,17 @@ class PublishParams(Params):
 
 def run(block: Block, params: PublishParams) -> pa.Table:  # noqa: ARG001 - every stage takes its params
     """One row a tracked person of a block of frames, by frame and track id."""
-    tracked = block.inputs["track"]
     kept = block.inputs["suppress"].filter(block.inputs["suppress"]["is_kept"])
     poses, skeleton = survivors(block)
-    track_id = column(tracked, "track_id", np.int64)
-    if not _same_people(tracked, poses):
-        raise ValueError("the tables of track and suppress speak of different people; re-run track")
+    track_id, is_left = tracks_of(block, poses), np.ones(len(poses), np.bool_)
     boxes = dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), poses.box_xyxy_px.T, strict=True))
     final, initial = poses, poses
     if "refine" in block.inputs:
         final = refined(block, poses)
     else:
         initial = replace(poses, xy_px=np.full_like(poses.xy_px, np.nan), score=np.full_like(poses.score, np.nan))
+    if "correct" in block.inputs:
+        final, track_id, is_left = corrected(block, final, track_id)
     rows = table_of(
         PERSONS,
         frame=poses.frame,
@@ -49,21 +48,8 @@ def run(block: Block, params: PublishParams) -> pa.Table:  # noqa: ARG001 - ever
         **keypoint_columns(skeleton, initial.xy_px, initial.score, "initial_"),
         skeleton=pa.array([skeleton.name] * len(poses), pa.string()),
     )
-    return rows.take(np.lexsort((track_id, poses.frame)))
-
-
-def refined(block: Block, poses: PoseSet) -> PoseSet:
-    """The survivors' poses, row for row, with the keypoints and scores that refinement gave them."""
-    table, K = block.inputs["refine"], poses.score.shape[1]
-    if not _same_people(table, poses):
-        raise ValueError("the tables of refine and suppress speak of different people; re-run refine")
-    return replace(poses, xy_px=list_column(table, "xy_px", K, 2), score=list_column(table, "score", K))
-
-
-def _same_people(table: pa.Table, poses: PoseSet) -> bool:
-    return np.array_equal(column(table, "frame", np.int64), poses.frame) and np.array_equal(
-        column(table, "detection", np.int64), poses.detection
-    )
+    order = np.lexsort((track_id, poses.frame))
+    return rows.take(order[is_left[order]])
 
 
 def frame_counts(persons: pa.Table, frame_index: pa.Table) -> dict[str, Any]:
@@ -129,7 +115,7 @@ STAGE = Stage(
     "publish",
     run,
     PublishParams,
-    inputs=(index.STAGE, given.POSES, estimate.STAGE, suppress.STAGE, track.STAGE, refine.STAGE),
+    inputs=(index.STAGE, given.POSES, estimate.STAGE, suppress.STAGE, track.STAGE, refine.STAGE, correct.STAGE),
     output=PERSONS,
     resources=Resources(cpus=1),
     version=3,

@@ -16,11 +16,11 @@ from typing import Literal
 from storage.artifacts import closed_keys
 from storage.removal import Removed, commits_of, retire
 from storage.store import Store
-from tasks import embed, estimate, given, index, publish, shots, suppress
+from tasks import correct, embed, estimate, given, index, publish, shots, suppress
 from tasks.pipeline import PIPELINE
 
 Keep = Literal["all", "features", "poses"]
-_POSES = (index.STAGE, publish.STAGE)
+_POSES = (index.STAGE, correct.STAGE, publish.STAGE)
 _KEPT = {
     "all": PIPELINE,
     "features": (*_POSES, given.POSES, estimate.STAGE, suppress.STAGE, embed.STAGE, shots.STAGE),

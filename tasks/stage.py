@@ -88,6 +88,8 @@ class Stage:
                 rows of a file             run(rows, frames, params) -> table, frames (T,) int64 the sampled ones
                 a frame by itself          run(block, params) -> table
                 frames in order            run(block, params, state) -> (table, state), state a small table, None at first
+                corrections of people      run(block, made, params) -> (table, edits), the block of all frames, made the
+                                           corrections in force by name, edits a table of what became of them
                 the whole video            run(frames, images, params) -> table, frames (T,) int64 the sampled ones, images an
                                            iterator of (number, picture) over every frame from the first to the last of these
     inputs      the stages whose tables it takes; empty for the root stage
@@ -97,6 +99,9 @@ class Stage:
     in_order    whether it carries state from frame to frame
     whole       whether it sees the whole video at once, frames that are not sampled too
     given       whether it takes rows that a user gave (storage.given), whose digest is its parameter `sha256`
+    corrects    whether it takes what people corrected (storage.corrections), whose names are its parameter `records`, and all
+                rows of its inputs at once
+    unread      columns of its inputs that it does not look at, where those of all frames would fill the memory
     weights     digests of the weights files it uses, by what they are for, under these parameters by stage name
     leaves_out  names of inputs that it does not take under these parameters, and that its key is not made from
     halo        how many sampled frames before and after its own it looks at, under these parameters
@@ -115,6 +120,8 @@ class Stage:
     in_order: bool = False
     whole: bool = False
     given: bool = False
+    corrects: bool = False
+    unread: tuple[str, ...] = ()
     weights: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda params: {}  # noqa: ARG005
     halo: Callable[[Mapping[str, Any]], int] = lambda params: 0  # noqa: ARG005
     leaves_out: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda params: ()  # noqa: ARG005

@@ -18,6 +18,7 @@ from deltalake.exceptions import DeltaError
 
 from storage import runs, table_log, tables
 from storage.artifacts import Artifact, DamagedArtifactError, all_keys
+from storage.corrections import is_whole_correction
 from storage.given import is_whole_given
 from storage.schemas import FAILURES, SUSPECTS, VIDEOS, name_of
 from storage.sealed import is_damaged
@@ -81,6 +82,11 @@ def verify_given(store: Store) -> tuple[str, ...]:
 def verify_weights(store: Store) -> tuple[str, ...]:
     """Read all weights files that users gave, and take away what is damaged, so that it can be given again; names of what was."""
     return tuple(name for name in store.list("weights") if not is_whole_weights(store, name))
+
+
+def verify_corrections(store: Store) -> tuple[str, ...]:
+    """Read all that people corrected, and take away what is damaged, so that it can be imported again; names of what was."""
+    return tuple(name for name in store.list("corrections") if not is_whole_correction(store, name))
 
 
 def verify_records(store: Store) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from dask import config
 from storage.bodies import machine_body
 from storage.sources import Source, content_digest
 from storage.store import Store, StoreError
-from tasks import embed, paths, publish, refine, shots, track
-from tasks.execute import run_frames, run_in_order, run_index, run_whole
+from tasks import correct, embed, paths, publish, refine, shots, track
+from tasks.execute import run_corrections, run_frames, run_in_order, run_index, run_whole
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, plan_video
 from tasks.stage import Params
@@ -56,8 +56,11 @@ def run_all(plan: VideoPlan, *, chunk_frames: int = 128, threads: int = 2) -> di
     if shots.STAGE in plan.stages:
         run_whole(plan, shots.STAGE, report=report)
     run_in_order(plan, track.STAGE, chunk_frames=chunk_frames, report=report)
-    for stage in (paths.STAGE, refine.STAGE, publish.STAGE):
+    for stage in (paths.STAGE, refine.STAGE):
         run_frames(plan, [stage], 0, stop, chunk_frames=chunk_frames, threads=threads, report=report)
+    if correct.STAGE in plan.stages:
+        run_corrections(plan, correct.STAGE, report=report)
+    run_frames(plan, [publish.STAGE], 0, stop, chunk_frames=chunk_frames, threads=threads, report=report)
     return computed
 
 

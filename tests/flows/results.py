@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from storage import tables
 from storage.codecs import keypoint_columns
-from storage.schemas import FRAMES, POSES, SUSPECTS, TRACKS, VIDEOS, name_of, with_columns
+from storage.schemas import CORRECTIONS, FRAMES, POSES, SUSPECTS, TRACKS, VIDEOS, name_of, with_columns
 from storage.sources import Source
 from storage.store import Store
 from storage.video import probe
@@ -82,7 +82,7 @@ def publish(store: Store, source: Source, sampled: list[int], poses: PoseSet, tr
             "tracks": [len(mine)], "publish_key": ["0"],
         },
     }  # fmt: skip
-    rows: dict[str, pa.Table] = {}
+    rows = {name_of(CORRECTIONS): CORRECTIONS.empty_table()}
     for schema in (POSES, SUSPECTS, FRAMES, TRACKS, VIDEOS):
         if schema is SUSPECTS:
             columns["suspects"] = suspicious_places(rows["poses"])

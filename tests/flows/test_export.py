@@ -162,8 +162,10 @@ def test_parquet_holds_the_published_tables_in_order_with_units_and_is_read_as_d
     walk = tuple((t, 0, 100.0 + t) for t in range(5))
     annotated(store, *((of_file(name), people(name, 6, *walk)) for name in ("b", "a", "c")))
     written = list(export(store, None, "parquet", target.root))
-    assert written == [f"{target.root}/{name}.parquet" for name in ("videos", "frames", "poses", "tracks", "suspects")]
-    for schema in PUBLISHED[:5]:
+    assert written == [f"{target.root}/{name}.parquet" for name in (
+        "videos", "frames", "poses", "tracks", "suspects", "corrections",
+    )]  # fmt: skip
+    for schema in PUBLISHED[:6]:
         name = name_of(schema)
         found = read_parquet(target.read(f"{name}.parquet"))
         assert found.schema.equals(schema, check_metadata=True)

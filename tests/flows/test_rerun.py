@@ -109,7 +109,7 @@ def test_shots_can_be_split_afterwards(store: Store) -> None:
         ("track", "similarity", "--set similarity: give it as name=value"),
         ("track", "similarity=cosine", r"track\.similarity.*'cosine'"),
         ("track", "similarty=oks", r"track\.similarty: there is no such setting"),
-        ("track", "suppress.method=cnms", "runs only track, publish again"),
+        ("track", "suppress.method=cnms", "runs only track, correct, publish again"),
     ],
 )
 def test_what_is_wrong_is_named(store: Store, stage: str, change: str, said: str) -> None:

@@ -46,7 +46,7 @@ def there(store: Store, one: VideoPlan) -> list[str]:
 def test_what_each_level_keeps() -> None:
     assert dropped_stages("all") == ()
     assert set(dropped_stages("features")) == {"boxes", "detect", "track", "paths", "refine"}
-    assert {stage.name for stage in PIPELINE} - set(dropped_stages("poses")) == {"index", "publish"}
+    assert {stage.name for stage in PIPELINE} - set(dropped_stages("poses")) == {"index", "correct", "publish"}
 
 
 def test_a_finished_video_keeps_what_the_tables_are_made_of(store: Store) -> None:

@@ -8,7 +8,7 @@ import pytest
 from deltalake import DeltaTable
 
 from storage import tables
-from storage.schemas import FRAMES, POSES, PUBLISHED, SUSPECTS, TRACKS, VIDEOS, name_of
+from storage.schemas import CORRECTIONS, FRAMES, POSES, PUBLISHED, SUSPECTS, TRACKS, VIDEOS, name_of
 from storage.store import Store
 
 
@@ -31,7 +31,7 @@ def rows_of(video: str, count: int, run: str = "r1", shard: int = 0) -> dict[str
     """A video of some frames, for all tables that a run publishes to; nobody is in view."""
     row = {name: "" if pa.types.is_string(field.type) else 0 for name, field in zip(VIDEOS.names, VIDEOS, strict=True)}
     row |= {"video": video, "frames": count, "publish_key": f"key of {run}", "run": run, "shard": shard}
-    nobody = {name_of(schema): schema.empty_table() for schema in (POSES, TRACKS, SUSPECTS)}
+    nobody = {name_of(schema): schema.empty_table() for schema in (POSES, TRACKS, SUSPECTS, CORRECTIONS)}
     return {"videos": pa.Table.from_pylist([row], schema=VIDEOS), "frames": frames_of(video, count, run, shard), **nobody}
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from storage import runs, tables
 from storage.artifacts import Artifact, Provenance
-from storage.schemas import FRAMES, POSES, SUSPECTS, TRACKS, VIDEOS, name_of
+from storage.schemas import CORRECTIONS, FRAMES, POSES, SUSPECTS, TRACKS, VIDEOS, name_of
 from storage.store import Store
 
 Keys = Mapping[str, str]  # keys of a video's artifacts by stage
@@ -58,7 +58,7 @@ def show(store: Store, one: str, run: str, publish_key: str = "k") -> None:
         "publish_key": publish_key,
     }  # fmt: skip
     of_video = pa.table({name: [value] for name, value in values.items()}).select(VIDEOS.names).cast(VIDEOS)
-    empty = {name_of(schema): schema.empty_table() for schema in (FRAMES, POSES, TRACKS, SUSPECTS)}
+    empty = {name_of(schema): schema.empty_table() for schema in (FRAMES, POSES, TRACKS, SUSPECTS, CORRECTIONS)}
     rows = {"videos": of_video, **empty}
     tables.publish_videos(store, run, 3, rows)
 

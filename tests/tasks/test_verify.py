@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from storage import runs, tables
+from storage.schemas import name_of
 from storage.sealed import seal
 from storage.store import Store
 from tasks import detect, estimate, index, publish
-from tasks.merge import merge, merge_failures
+from tasks.merge import RESULTS, merge, merge_failures
 from tasks.plan import VideoPlan, missing
 from tasks.verify import verify_artifacts, verify_records, verify_tables
 from tests.conftest import plan_of, run_all
@@ -44,7 +45,7 @@ def lacking(plan: VideoPlan) -> set[str]:
 
 
 def rows_of(plan: VideoPlan) -> dict[str, list[dict[str, object]]]:
-    return {name: tables.read(plan.store, name).to_pylist() for name in ("videos", "frames", "poses", "tracks", "suspects")}
+    return {name: tables.read(plan.store, name).to_pylist() for name in map(name_of, RESULTS)}
 
 
 def test_a_sound_store_has_no_damage_and_is_read_whole(plan: VideoPlan) -> None:

@@ -2,7 +2,8 @@
 
 golden.json holds each stage's version and coarse facts of its table on 20 frames of the bundled clip: for shots with cuts put
 between them, for boxes and poses, what the run itself found, given back for every second frame, for embed, paths and refine, with
-heads of random weights. After a wanted change, raise the stage's version and run `python -m tests.tasks.test_versions`.
+heads of random weights, for correct with a few edits. After a wanted change, raise the stage's version and run
+`python -m tests.tasks.test_versions`.
 """
 
 from __future__ import annotations
@@ -18,15 +19,18 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from storage.corrections import Correction
 from storage.given import Kind, given_of, sequences_from_table
 from storage.store import Store
 from storage.video import decode
-from tasks import detect, given, index, publish, shots
+from tasks import correct, detect, given, index, publish, shots
 from tasks.execute import timeline
 from tasks.pipeline import PIPELINE
 from tasks.plan import VideoPlan
-from tasks.stage import Stage
+from tasks.stage import Block, Stage
 from tests.conftest import DEMO_CLIP, head_params, plan_of, run_all
+from tkm.corrections import Anchor, Edit
+from tkm.skeleton import COCO_17
 
 GOLDEN = Path(__file__).parent / "golden.json"
 
@@ -54,6 +58,7 @@ def facts_of_runs(plan: VideoPlan, refined: VideoPlan) -> dict[str, dict[str, An
     tables = {stage.name: plan.artifact(stage).read() for stage in plan.stages} | {"shots": shots_of_run(plan)}
     tables |= {stage.name: refined.artifact(stage).read() for stage in refined.stages if stage not in plan.stages}
     tables |= {stage.name: given_of_run(plan, stage) for stage in (given.BOXES, given.POSES)}
+    tables |= {"correct": corrected_of_run(plan)}
     return {stage.name: {"version": stage.version, "facts": facts(tables[stage.name])} for stage in PIPELINE}
 
 
@@ -75,6 +80,31 @@ def given_of_run(plan: VideoPlan, stage: Stage) -> pa.Table:
     rows = plan.artifact(detect.STAGE if stage is given.BOXES else publish.STAGE).read()
     (sequence,) = sequences_from_table(rows, "cam01", "the run")
     return stage.checked(stage.run(given_of(sequence, kind, None).table, timeline(plan).frames[::2], given.GivenParams()))
+
+
+def corrected_of_run(plan: VideoPlan) -> pa.Table:
+    """The run where a track is split, another deleted in some frames, a keypoint moved and one hidden."""
+    line, K = timeline(plan), len(COCO_17.keypoints)
+    inputs = {stage.name: plan.artifact(stage).read() for stage in correct.STAGE.inputs if stage in plan.stages}
+    rows = plan.artifact(publish.STAGE).read().to_pylist()
+
+    def anchor(frame: int, place: int) -> Anchor:
+        row = [row for row in rows if row["frame"] == frame][place]
+        box = tuple(row[f"box_{side}"] for side in ("x1", "y1", "x2", "y2"))
+        return Anchor(frame, box, (None,) * K)  # type: ignore[arg-type]
+
+    edits = (
+        Edit("split", anchor(8, 0)),
+        Edit("delete", anchor(5, 1), last_frame=9),
+        Edit("move", anchor(3, 0), joint=9, xy_px=(400.0, 800.0)),
+        Edit("hide", anchor(3, 1), joint=10),
+    )
+    name = f"20260101T000000000000Z-{'0' * 64}"
+    made = {name: Correction(plan.video, "", "", "", "", COCO_17.name, edits)}
+    block = Block(line.frames, line.pts_ns, (), inputs)
+    table, told = correct.run(block, made, correct.CorrectParams(records=(name,)))
+    assert all(told["is_applied"].to_pylist())
+    return correct.STAGE.checked(table)
 
 
 @pytest.mark.parametrize("name", [stage.name for stage in PIPELINE])
