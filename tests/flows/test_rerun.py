@@ -142,6 +142,6 @@ def test_another_network_takes_its_own_size_of_crop_and_none_of_the_weights_befo
 
 def test_what_rests_on_a_stage() -> None:
     assert dependents("publish") == {"publish"}
-    assert dependents("embed") == {"embed", "track", "paths", "refine", "publish"}
-    assert dependents("track") == {"track", "publish"}
-    assert dependents("refine") == {"refine", "publish"}
+    assert dependents("embed") == {"embed", "track", "paths", "refine", "correct", "publish"}
+    assert dependents("track") == {"track", "correct", "publish"}
+    assert dependents("refine") == {"refine", "correct", "publish"}
