@@ -19,6 +19,7 @@ import numpy as np
 
 from storage.handed_out import HandedOut
 from tkm.skeleton import Skeleton
+from tkm.types import Int
 
 LABELS_FILE = "cvat_labels.json"
 _LABEL = "person"
@@ -65,28 +66,30 @@ def _svg(skeleton: Skeleton) -> str:
 def write(given: HandedOut) -> bytes:
     """The XML of a video: all its tracks, every shape a key frame; where a track is not there, it is outside."""
     parts = ['<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n', _meta(given)]
-    for number, track in enumerate(np.unique(given.track_id).tolist()):
+    order = np.argsort(given.track_id, kind="stable")
+    origin, breaks = str(given.origin), np.flatnonzero(np.diff(given.track_id[order])) + 1
+    for number, rows in enumerate(np.split(order, breaks) if len(given) else []):
         parts.append(f'<track id="{number}" label="{_LABEL}" source="file">\n')
-        parts += _shapes(given, np.flatnonzero(given.track_id == track))
+        parts += _shapes(given, rows, origin)
         parts.append("</track>\n")
     return "".join([*parts, "</annotations>\n"]).encode()
 
 
-def _shapes(given: HandedOut, rows: np.ndarray) -> Iterator[str]:
+def _shapes(given: HandedOut, rows: Int, origin: str) -> Iterator[str]:
     frames = given.frame[rows].tolist()
     for row, own, after in zip(rows.tolist(), frames, [*frames[1:], len(given.pictures)], strict=True):
-        yield _shape(given, row, own, after, is_outside=False)
+        yield _shape(given, row, own, after, origin, is_outside=False)
         following = given.following(own)
         if following < after:
-            yield _shape(given, row, following, after, is_outside=True)
+            yield _shape(given, row, following, after, origin, is_outside=True)
 
 
-def _shape(given: HandedOut, row: int, frame: int, after: int, is_outside: bool) -> str:
+def _shape(given: HandedOut, row: int, frame: int, after: int, origin: str, *, is_outside: bool) -> str:
     missing = given.box_xyxy_px[row].reshape(2, 2).mean(axis=0)
     own, track = int(given.frame[row]), int(given.track_id[row])
     attributes = {
         "track_id": str(track),
-        "export": str(given.origin),
+        "export": origin,
         "person": f"frame {own}, detection {given.detection[row]}, track {track}, next {after}",
     }
     parts = [f'<skeleton frame="{frame}" keyframe="1" z_order="0">\n']
