@@ -19,8 +19,6 @@ from distributed import Client
 from benchmarks import busy
 from benchmarks.commands import cluster_and_prefect, command
 from benchmarks.record import heading, record
-from benchmarks.report import table
-from storage import runs
 from storage.store import Store
 from tasks.merge import read_results
 
@@ -40,10 +38,7 @@ def measure(videos: str, every: int, workers: int, threads: int, folder: Path) -
             workers_there = client.scheduler_info(n_workers=-1)["workers"]
             [gpu] = [address for address, worker in workers_there.items() if worker["name"] == "gpu"]
             spans = client.run(busy.passes, workers=[gpu])[gpu]
-    store = Store(output)
-    ended = runs.read_facts(store, runs.find_run(store, None))[1] or {}
-    stop = began + found["seconds"]
-    start = stop - ended["seconds"]  # the run's own clock: the command takes seconds before it
+    store, stop = Store(output), began + found["seconds"]
     frames = read_results(store, None, "frames", columns=["persons"])
     return {
         "clips": read_results(store, None, "videos", columns=["video"]).num_rows,
@@ -52,33 +47,26 @@ def measure(videos: str, every: int, workers: int, threads: int, folder: Path) -
         "people": sum(frames["persons"].to_pylist()),
         "workers": workers,
         "threads": threads,
-        "command_seconds": found["seconds"],
-        "run_seconds": ended["seconds"],
-        "busy_command": busy.covered(spans, began, stop),
-        "busy_run": busy.covered(spans, start, stop),
-        "before": min(low for low, _ in spans) - start,
+        "seconds": found["seconds"],
+        "busy": busy.covered(spans, began, stop),
+        "before": min(low for low, _ in spans) - began,
         "after": stop - max(high for _, high in spans),
     }
 
 
 def report(found: dict[str, Any]) -> str:
     """The measurement as Markdown."""
-    run, whole, clips, threads = (found[name] for name in ("run_seconds", "command_seconds", "clips", "threads"))
+    seconds, clips, threads = (found[name] for name in ("seconds", "clips", "threads"))
     options = f"--clips {clips} --every {found['every']} --workers {found['workers']} --threads {threads}"
     people = found["people"] / found["frames"]
-    rows = [
-        ("seconds", f"{run:.1f}", f"{whole:.1f}"),
-        ("of these inside forward passes", f"{found['busy_run']:.1f}", f"{found['busy_command']:.1f}"),
-        ("**share**", f"**{found['busy_run'] / run:.1%}**", f"{found['busy_command'] / whole:.1%}"),
-    ]
     return "\n".join(
         [
             f"## {clips} clips, {found['frames']} frames, {people:.2f} people a frame",
             f"`python -m benchmarks.cluster {options}`\n",
             f"A scheduler, one GPU-labelled worker of {threads} threads and {found['workers']} CPU workers, all processes.\n",
-            table(("", "the run", "the command, with the start of Python and the flow"), rows),
-            f"\nThe first forward pass began {found['before']:.1f} s into the run; the last ended {found['after']:.1f} s before "
-            "the command.",
+            f"The command took {seconds:.1f} s, from the start of Python on; the worker was inside forward passes for "
+            f"{found['busy']:.1f} s of these: **{found['busy'] / seconds:.1%}**. The first pass began {found['before']:.1f} s "
+            f"after the command, the last ended {found['after']:.1f} s before it did.",
         ]
     )
 

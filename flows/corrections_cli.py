@@ -184,7 +184,10 @@ def _end(told: Mapping[str, Any], as_json: bool, sentence: str) -> None:
 
 
 def _page(found: Sequence[Any], *, is_whole: bool) -> list[Table]:
-    table = Table("correction", "video", "when (UTC)", "who", "from", "edits", "not applied", "")
+    table = Table()
+    table.add_column("correction", no_wrap=True)  # which --revoke takes
+    for name in ("video", "when (UTC)", "who", "from", "edits", "not applied", ""):
+        table.add_column(name)
     for one in found:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(one.kinds.items()))
         state = (counts, str(one.not_applied or ""), one.state)
