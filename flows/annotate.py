@@ -178,11 +178,11 @@ def run_videos(
                 context = Context(client, store, run, chosen, params, wanted, progress, retention)
                 finished = _finish(context, groups, last)
                 retention.end()
+                applied, unapplied = told_of(store, wanted)
             except Exception as error:
                 with suppress(Exception):  # what stopped the run may be that nothing can be written
                     runs.end_run(store, run, {"stopped": hidden(str(error)), "seconds": round(time.perf_counter() - began, 1)})
                 raise
-    applied, unapplied = told_of(store, wanted)
     summary = Summary(
         run=run,
         root=store.root,

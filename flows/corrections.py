@@ -26,7 +26,7 @@ from storage.sources import InputError, find_files
 from storage.store import Store, StoreError
 from tasks.changes import edits_of
 from tasks.correct import records_of
-from tasks.merge import read_results
+from tasks.merge import Finished, finished_of_run, published_rows
 from tkm.corrections import Edit
 
 _THREADS = 16  # it is the store that is waited for
@@ -75,8 +75,9 @@ def changes_of(store: Store, path: str, sha256: str, annotated: Sequence[Annotat
     """What people changed, of what was read of a file or folder of that digest. InputError as in `read_changes`."""
     kept = in_force(store)
     found, known = [], 0
+    exported = {run: _exported(store, path, run, [one.video for one in annotated if one.run == run]) for run in _runs(annotated)}
     for one in annotated:
-        change = _change(store, path, one)
+        change = _change(store, path, one, exported[one.run].get(one.video))
         there = {
             edit
             for name in kept.get(one.video, ())
@@ -209,13 +210,22 @@ def revoke_all(store: Store, ids: Sequence[str], author: str) -> list[str]:
     return sorted({one.video for one in chosen})
 
 
-def _change(store: Store, path: str, one: AnnotatedVideo) -> Change:
-    """What people changed of one video."""
+def _runs(annotated: Sequence[AnnotatedVideo]) -> set[str]:
+    return {one.run for one in annotated}
+
+
+def _exported(store: Store, path: str, run: str, videos: Sequence[str]) -> dict[str, Finished]:
+    """Of a run, those of the videos whose rows it has; its plan is read once, however many they are."""
     try:
-        rows = read_results(store, one.run, "poses", videos=[one.video])
+        return {one.video: one for one in finished_of_run(store, runs.find_run(store, run), set(videos))}
     except StoreError as error:
         raise InputError(f"{path}: it was exported from a run that is not there any more: {error}") from None
-    if not rows.num_rows:
+
+
+def _change(store: Store, path: str, one: AnnotatedVideo, finished: Finished | None) -> Change:
+    """What people changed of one video."""
+    rows = published_rows(store, one.run, finished)["poses"] if finished else None
+    if rows is None or not rows.num_rows:
         where = f"run {one.run} of {store.root}"
         raise InputError(f"{path}: {where} has nobody in video {one.video}; import it where it was exported")
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +52,15 @@ def read_annotated(path: str, format_: Format | None) -> list[AnnotatedVideo]:
 
 
 def _read(uri: str, format_: Format | None) -> list[AnnotatedVideo]:
-    data = read_document(uri)
+    try:
+        return _read_data(read_document(uri), uri, format_)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{uri}: {error}") from None
+
+
+def _read_data(data: bytes, uri: str, format_: Format | None) -> list[AnnotatedVideo]:
     if data[:4] == b"PK\x03\x04":
         data = _unpacked(data, uri)
     if data[:100].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
@@ -72,7 +82,7 @@ def _unpacked(data: bytes, uri: str) -> bytes:
             found = member.read(MAX_DOCUMENT_BYTES + 1)
     except KeyError:
         raise InputError(f"{uri}: it holds no annotations.xml; export from CVAT as `CVAT for video 1.1`") from None
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise InputError(f"{uri}: it is a ZIP file that cannot be read: {error}") from None
     if len(found) > MAX_DOCUMENT_BYTES:
         raise InputError(f"{uri}: its annotations.xml has over {MAX_DOCUMENT_BYTES / 1e9:g} GB: export fewer frames at a time")

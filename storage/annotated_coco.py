@@ -142,6 +142,10 @@ def _frames(images: Entries, uri: str) -> dict[int, _Frame | None]:
             images.refuse(n, "id", "a number of its own")
         told = images.objects[n].get(KEY)
         found[number] = None if told is None else _frame(Entries.of({KEY: [told]}, KEY, images.where[n]))
+    skeletons: dict[str, str] = {}
+    for frame in filter(None, found.values()):
+        if skeletons.setdefault(frame.video, frame.skeleton.name) != frame.skeleton.name:
+            raise InputError(f"{uri}: images of {frame.video} tell of different skeletons; leave `{KEY}` as it was exported")
     if not any(found.values()):
         raise InputError(
             f"{uri}: no image in it has the key `{KEY}`, which tells video, run and frame: it is none of `tkm export`, or the "
@@ -164,7 +168,8 @@ def _frame(told: Entries) -> _Frame:
 def _keypoints(xy_px: Double, layout: Layout, told: Entries, skeleton: Skeleton, here: str, ignored: list[str]) -> Float:
     """(K, 2) of the run's skeleton: those that the file has by name from the file, the others as they were exported."""
     if layout.skeleton is skeleton:
-        return xy_px.astype(np.float32)
+        with np.errstate(over="ignore"):  # what lies too far is refused, of all formats, by `annotated_video`
+            return xy_px.astype(np.float32)
     K = len(skeleton.keypoints)
     given = told.objects[0].get("keypoints")
     if not isinstance(given, list) or len(given) != K:

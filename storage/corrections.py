@@ -125,9 +125,13 @@ def read_correction(store: Store, video: str, name: str) -> Correction:
 
 
 def is_whole_correction(store: Store, name: str) -> bool:
-    """Whether an object below corrections/ holds what its name tells by digest; one that does not is taken away."""
+    """Whether an object below corrections/ holds what its name tells by digest; one that does not is taken away.
+
+    Of a revocation the name says all that counts: it stays whatever it holds, or what was revoked would be back.
+    """
     found = _OBJECT.fullmatch(name)
-    is_whole = found is None or found[2].rpartition("-")[2] == hashlib.sha256(store.read(name)).hexdigest()
+    told = found[2].rpartition("-")[2] if found and not found[3] else None
+    is_whole = told is None or told == hashlib.sha256(store.read(name)).hexdigest()
     if not is_whole:
         store.delete(name)
     return is_whole
@@ -139,7 +143,7 @@ def _write(store: Store, video: str, value: Mapping[str, Any], ending: str) -> s
         now = max(now, latest.created + timedelta(microseconds=1))
     stamp = now.strftime(_STAMP)
     # With its time, for what was revoked may be imported again.
-    data = json.dumps({"created": stamp, **value}, sort_keys=True, separators=(",", ":")).encode()
+    data = json.dumps({"created": stamp, **value}, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
     name = f"{stamp}-{hashlib.sha256(data).hexdigest()}"
     store.create(_object(video, name + ending), data)
     return name

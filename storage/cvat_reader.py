@@ -20,13 +20,12 @@ import defusedxml.sax
 import numpy as np
 from defusedxml import DefusedXmlException
 
-from storage.handed_out import MAX_FRAME, NEW_TRACK, AnnotatedVideo, Left, Origin, annotated_video
+from storage.handed_out import FARTHEST_PX, MAX_FRAME, NEW_TRACK, AnnotatedVideo, Left, Origin, annotated_video
 from storage.sources import InputError
 from tkm.types import Float
 
 ROUNDING_PX = 0.01  # two decimals in x and in y
 _MAX_DEPTH, _MAX_TEXT = 32, 100_000
-_MAX_PX = 1e6
 _PERSON = re.compile(r"frame (\d{1,8}), detection (\d{1,12}), track (\d{1,12}), next (\d{1,8})", re.ASCII)
 _SHAPES = frozenset(("box", "ellipse", "polygon", "polyline", "points", "cuboid", "skeleton", "mask"))
 
@@ -109,7 +108,7 @@ class _Reader(ContentHandler):
             x, y = (float(number) for number in text.split(","))
         except ValueError:
             self.refuse(f"points of a keypoint must be two numbers x,y, not {text[:40]!r}")
-        if not (abs(x) < _MAX_PX and abs(y) < _MAX_PX):  # NaN is not
+        if not (abs(x) < FARTHEST_PX and abs(y) < FARTHEST_PX):  # NaN is not
             self.refuse(f"a keypoint lies at {text[:40]!r}, which is in no frame")
         if label in shape.points:
             self.refuse(f"the keypoint {label[:40]!r} is twice in one skeleton")
@@ -159,7 +158,10 @@ def read(data: bytes, uri: str) -> list[AnnotatedVideo]:
             f"{uri}: nobody in it has the attributes `export` and `person`, by which people are known again; export with "
             "`tkm export --format cvat`, and create the task with the labels of its cvat_labels.json"
         )
-    return [_video(uri, text, own, added if n == 0 else []) for n, (text, own) in enumerate(tracks.items())]
+    if len(tracks) > 1:
+        raise InputError(f"{uri}: it has people of several exports, by their attributes `export`; give a file a video and export")
+    [(text, own)] = tracks.items()
+    return [_video(uri, text, own, added)]
 
 
 def _origin_of(track: list[_Shape]) -> str:
@@ -249,8 +251,8 @@ def _labels(
             raise InputError(f"{uri}, line {tracks[n][0].line}: track_id must be a whole number, not {told[:40]!r}")
         if told and own and int(told) not in own:
             labels[n] = int(told)
-        else:
-            labels[n] = next((track for track in own if track not in taken), NEW_TRACK + n)
+            continue
+        labels[n] = next((track for track in own if track not in taken), NEW_TRACK + n)
         taken.add(labels[n])
     return labels
 

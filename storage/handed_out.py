@@ -18,6 +18,7 @@ from tkm.types import Float, Int, check
 Format = Literal["cvat", "labelstudio", "coco", "posetrack18"]
 NEW_TRACK = 10**12  # what tracks that people made are numbered from: above every track id of a run
 MAX_FRAME = 10_000_000  # frames of a video
+FARTHEST_PX = 1e6  # no picture reaches as far
 _ORIGIN = re.compile(r"([A-Za-z0-9_-]{1,200})@([A-Za-z0-9-]{1,60}) ([a-z0-9_]{1,30}) ([0-9,-]{1,4000})", re.ASCII)
 
 
@@ -165,7 +166,10 @@ class Left:
 def annotated_video(
     video: str, run: str, frames: Int, people: list[Left], keypoints: int, rounding_px: float, ignored: list[str]
 ) -> AnnotatedVideo:
-    """The people of a video who are left, by frame and detection; of several shapes for one person the first counts."""
+    """The people of a video who are left, by frame and detection; of several shapes for one person the first counts.
+
+    ValueError where a keypoint is in no picture.
+    """
     found: dict[tuple[int, int], Left] = {}
     twice: dict[tuple[int, int], int] = {}
     for one in people:
@@ -178,6 +182,10 @@ def annotated_video(
           for (frame, _), count in twice.items()),
     ]  # fmt: skip
     rows = [found[place] for place in sorted(found)]
+    for one in rows:
+        if (np.abs(one.xy_px) > FARTHEST_PX).any():
+            where = f"video {video}, frame {one.frame}, detection {one.detection}"
+            raise ValueError(f"{where}: a keypoint lies over {FARTHEST_PX:,.0f} px away; put it into the picture")
     return AnnotatedVideo(
         video,
         run,

@@ -31,10 +31,19 @@ def edits_of(poses: pa.Table, annotated: AnnotatedVideo) -> tuple[Edit, ...]:
         raise ValueError(f"people have {given} keypoints, and those of run {annotated.run} have {own}")
     is_given = np.isin(frame, annotated.frames)
     label = np.where(is_given, DELETED, track_id)
-    label[rows] = annotated.label
+    label[rows] = _labels(annotated.label, track_id, track_id[is_given])
     xy_px = xy_px.copy()
     xy_px[rows] = annotated.xy_px
     return derive(before, _followed(before, label, is_given), xy_px, max(MOVED_PX, annotated.rounding_px))
+
+
+def _labels(label: Int, track_id: Int, given: Int) -> Int:
+    """Labels, those of no track in the frames that were given as numbers that no track has: who saw only these made a new one."""
+    made = ~np.isin(label, given)
+    _, number = np.unique(label[made], return_inverse=True)
+    label = label.copy()
+    label[made] = track_id.max(initial=0) + 1 + number
+    return label
 
 
 def _rows(frame: Int, detection: Int, annotated: AnnotatedVideo) -> Int:

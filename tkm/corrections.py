@@ -79,10 +79,10 @@ class Edit:
 
     kind    split    from the anchor's frame on the anchor's track is another one
             merge    the tracks of anchor and other are one
-            delete   the anchor's track is not there in the frames [anchor.frame, last_frame]
+            delete   the anchor's track is not there in the frames [anchor.frame, last_frame]; other is who is deleted last
             move     a keypoint of the anchor lies at xy_px; its score is 1, for a person put it there
             hide     a keypoint of the anchor is absent
-    other   of merge alone
+    other   of merge, and of delete over several frames
     """
 
     kind: Kind
@@ -133,7 +133,8 @@ def derive(before: Tracked, label: Int, xy_px: Float, moved_px: float = MOVED_PX
         for run in _runs((label[rows] == DELETED).astype(np.int64)):
             if label[rows[run[0]]] == DELETED:
                 first, last = int(rows[run[0]]), int(rows[run[-1]])
-                deletes.append(Edit("delete", _anchor(before, first), last_frame=int(before.frame[last])))
+                other = None if first == last else _anchor(before, last)
+                deletes.append(Edit("delete", _anchor(before, first), other=other, last_frame=int(before.frame[last])))
     merges = []
     ends.sort(key=lambda end: (int(label[end[0]]), int(before.frame[end[0]])))
     for (low, end), (high, _) in pairwise(ends):
@@ -164,6 +165,7 @@ def correct(people: Tracked, edits: Sequence[Edit]) -> tuple[Tracked, Int, tuple
     is_kept = np.ones(len(people), np.bool_)
     now = replace(people, track_id=track_id, xy_px=xy_px, score=score)
     told: dict[int, Outcome] = {}
+    unsplit: list[int] = []  # frames in which tracks were to be split, and are not
     for n in sorted(range(len(edits)), key=lambda n: _ORDER.index(edits[n].kind)):
         edit = edits[n]
         row = find(people, edit.anchor)
@@ -172,21 +174,28 @@ def correct(people: Tracked, edits: Sequence[Edit]) -> tuple[Tracked, Int, tuple
         own = -1
         if isinstance(row, int) and isinstance(other, int):
             own = int(track_id[row])
-            why = _make(now, is_kept, edit, row, other)
+            why = _make(now, is_kept, edit, row, other, unsplit)
+        if why and edit.kind == "split":
+            unsplit.append(edit.anchor.frame)
         told[n] = Outcome(edit, not why, -1 if why else own, why)
     rows = np.flatnonzero(is_kept)
     rows = rows[np.lexsort((track_id[rows], people.frame[rows]))]
     return now.rows(rows), rows, tuple(told[n] for n in range(len(edits)))
 
 
-def _make(now: Tracked, is_kept: Bool, edit: Edit, row: int, other: int) -> str:
-    """Make an edit on a person in place; the reason where that cannot be, else nothing."""
+def _make(now: Tracked, is_kept: Bool, edit: Edit, row: int, other: int, unsplit: Sequence[int]) -> str:
+    """Make an edit on a person in place; the reason where that cannot be, else nothing.
+
+    A track that goes on over a frame in which one was to be split, and is not, may still be two people: it is not merged.
+    """
 
     def track_of(row: int) -> Bool:
         mine: Bool = is_kept & (now.track_id == now.track_id[row])
         return mine
 
     if edit.kind == "delete":
+        if now.track_id[row] != now.track_id[other]:
+            return f"who is deleted is of another track in frame {now.frame[other]}"
         last = now.frame[row] if edit.last_frame is None else edit.last_frame
         is_kept[track_of(row) & (now.frame >= now.frame[row]) & (now.frame <= last)] = False
     elif not (is_kept[row] and is_kept[other]):
@@ -202,6 +211,9 @@ def _make(now: Tracked, is_kept: Bool, edit: Edit, row: int, other: int) -> str:
             both = np.intersect1d(now.frame[own], now.frame[others])
             if len(both):
                 return f"both tracks are in frame {both[0]}: they are two people"
+            for frames in (now.frame[own], now.frame[others]):
+                if over := [frame for frame in unsplit if frames.min() < frame <= frames.max()]:
+                    return f"a track of it goes on over frame {over[0]}, where a split does not apply"
             now.track_id[own | others] = min(now.track_id[row], now.track_id[other])
     elif edit.joint is None or edit.joint >= now.score.shape[1]:
         return "the poses have no such keypoint"

@@ -122,6 +122,23 @@ def test_a_track_id_that_is_written_in_cvat_counts(walk: Results, tmp_path: Path
     assert label_of(found, walk, 0) == [0, 0, 0, *[1] * 8]
 
 
+def test_a_whole_track_is_merged_by_its_track_id_whichever_of_the_two_is_renamed(walk: Results, tmp_path: Path) -> None:
+    for renamed, other in ((0, 1), (1, 0)):
+
+        def change(root: ET.Element, renamed: int = renamed, other: int = other) -> None:
+            for number, is_gone in ((0, lambda frame: frame >= 6), (1, lambda frame: frame < 6)):
+                track = track_of(root, number)
+                for shape in [shape for shape in track if is_gone(int(shape.get("frame", "")))]:
+                    track.remove(shape)
+            for attribute in track_of(root, renamed).iter("attribute"):
+                if attribute.get("name") == "track_id":
+                    attribute.text = str(other)
+
+        found = back(edit(walk.written("cvat", tmp_path / str(renamed)), change))
+        assert set(found.label.tolist()) == {other}
+        assert set(found.frame.tolist()) == set(range(0, 21, 2))
+
+
 def test_tracks_and_frames_that_are_deleted_in_cvat_are_gone(walk: Results, tmp_path: Path) -> None:
     def change(root: ET.Element) -> None:
         root.remove(track_of(root, 1))

@@ -69,6 +69,9 @@ def test_a_cvat_file_that_is_wrong_is_refused_with_its_place(
         ("coco", lambda document: document["images"][0]["tkm"].update(skeleton="x"), r"tkm\[0\].skeleton"),
         ("coco", lambda document: document["images"][0].update(tkm=[1]), r"images\[0\]: tkm\[0\] must be a JSON object"),
         ("coco", lambda document: document["annotations"][3].update(keypoints=[1, 2]), r"annotations\[3\].keypoints"),
+        ("coco", lambda document: document["annotations"][3]["keypoints"].__setitem__(slice(0, 3), [1e39, 4, 2]),
+         "a keypoint lies over 1,000,000 px away"),
+        ("coco", lambda document: document["images"][2]["tkm"].update(skeleton="posetrack_15"), "tell of different skeletons"),
         ("coco", lambda document: document["annotations"][3]["tkm"].update(detection="a"), r"tions\[3\]: tkm\[0\].detection"),
         ("coco", lambda document: document["annotations"][3].update(track_id=10**15), r"annotations\[3\].track_id"),
         ("coco", lambda document: [image.pop("tkm", None) for image in document["images"]], "no image in it has the key `tkm`"),
@@ -111,6 +114,21 @@ def test_files_that_are_no_export_say_so(walk: Results, tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04" + bytes(40))
     with pytest.raises(InputError, match=r"bad.zip: it is a ZIP file that cannot be read"):
         back(tmp_path / "bad.zip")
+    with zipfile.ZipFile(tmp_path / "flipped.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(walk.written("cvat", tmp_path / "cvat"), "annotations.xml")
+    data = bytearray((tmp_path / "flipped.zip").read_bytes())
+    data[60:80] = bytes(20)
+    (tmp_path / "flipped.zip").write_bytes(data)
+    with pytest.raises(InputError, match=r"flipped.zip: it is a ZIP file that cannot be read"):
+        back(tmp_path / "flipped.zip")
+
+
+def test_a_cvat_file_of_several_exports_is_refused(walk: Results, tmp_path: Path) -> None:
+    path = walk.written("cvat", tmp_path)
+    text = path.read_text()
+    path.write_text(text.replace(walk.video, "another-0badcafe", text.count(walk.video) // 2))
+    with pytest.raises(InputError, match="people of several exports"):
+        back(path)
 
 
 def test_a_zip_file_that_unpacks_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, walk: Results, tmp_path: Path) -> None:

@@ -142,6 +142,20 @@ def test_two_imports_are_made_in_turn_and_one_can_be_revoked(plan: VideoPlan, ru
     assert not {first, second} & set(poses["track_id"].to_pylist())
     revoke(plan.store, list_corrections(plan.store)[plan.video][0], "Bob")
     assert in_force(plan.store) == {plan.video: (two,)}
+    [word] = [name for name in plan.store.list("corrections") if "-revokes-" in name]
+    plan.store.write(word, b"damaged")
+    assert verify_corrections(plan.store) == ()
+    assert in_force(plan.store) == {plan.video: (two,)}, "what was revoked must not come back"
+
+
+def test_a_number_of_a_track_that_was_not_exported_is_a_new_track(plan: VideoPlan, run: str) -> None:
+    rows = read_results(plan.store, run, "poses")
+    given_ = exported(plan, run, range(0, 5))
+    first, *_, unseen = np.unique(given_.label).tolist()
+    rows = rows.filter((column(rows, "track_id", np.int64) != unseen) | (column(rows, "frame", np.int64) >= 5))
+    label = np.where((given_.label == first) & (given_.frame >= 3), unseen, given_.label)
+    edits = edits_of(rows, without(replace(given_, label=label), given_.label == unseen))
+    assert [edit.kind for edit in edits] == ["split"]
 
 
 def test_people_whom_nobody_could_see_follow_the_track_that_they_were_of(plan: VideoPlan, run: str) -> None:

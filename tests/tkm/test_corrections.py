@@ -118,3 +118,27 @@ def test_two_people_of_a_frame_with_one_label_are_refused() -> None:
     people = walkers()
     with pytest.raises(ValueError, match="frame 0 has two people of track 5"):
         derive(people, np.full(len(people), 5, np.int64), people.xy_px)
+
+
+def test_a_deleted_track_that_is_somebody_else_at_its_end_stays() -> None:
+    people = walkers(frames=6)
+    edits = derive(people, np.where(people.track_id == 1, DELETED, people.track_id), people.xy_px)
+    is_swapped = (people.track_id < 2) & (people.frame >= 2)
+    swapped = replace(people, track_id=np.where(is_swapped, 1 - people.track_id, people.track_id))
+    after, rows, (outcome,) = correct(swapped, edits)
+    assert outcome.why == "who is deleted is of another track in frame 5"
+    assert len(rows) == len(after) == len(people)
+
+
+def test_no_track_is_merged_that_goes_on_over_a_split_that_does_not_apply() -> None:
+    """Track 1 was two people: the second, from frame 4 on, is who is track 2 later. Later, nobody is seen where it was split."""
+    people = walkers(tracks=1, frames=10)
+    people = replace(people, track_id=np.where(people.frame < 7, 1, 2))
+    label = np.where(people.frame < 4, 1, 2)
+    edits = derive(people, label, people.xy_px)
+    assert [edit.kind for edit in edits] == ["split", "merge"]
+    missed = people.rows(people.frame != 4)
+    after, _, outcomes = correct(missed, edits)
+    assert [outcome.is_applied for outcome in outcomes] == [False, False]
+    assert "goes on over frame 4, where a split does not apply" in outcomes[1].why
+    np.testing.assert_array_equal(after.track_id, missed.track_id)
