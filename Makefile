@@ -13,8 +13,9 @@ demo: $(READY)
 	$(BIN)/tkm render $(DEMO)
 	$(BIN)/tkm show $(DEMO)
 
-# Two at a time, whatever the machine: a run that a test starts takes the whole of it. A file's tests share what they prepare.
-PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
+# Two at a time, whatever the machine: a run that a test starts takes the whole of it. A file's tests share what they prepare, and
+# files come in their order, in which the longest are first.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
 	$(PYTEST)
