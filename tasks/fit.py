@@ -10,6 +10,7 @@ Several processes are started by `torchrun`: each takes its share of every batch
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -244,6 +245,9 @@ def _device(run: TrainingRun) -> torch.device:
     return torch.device(run.device)
 
 
+_groups = itertools.count()  # of this process; all processes of a training join the same ones in turn
+
+
 @contextmanager
 def _together(processes: Processes, device: torch.device) -> Iterator[None]:
     """Join the process group, where there are several processes, and leave it at the end."""
@@ -256,7 +260,11 @@ def _together(processes: Processes, device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    # Addresses of this group have names of their own: who begins another training sooner would find those of the last one.
+    store, rank, world = next(torch.distributed.rendezvous("env://", timeout=_PATIENCE))
+    own = torch.distributed.PrefixStore(f"training {next(_groups)}", store)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=_PATIENCE)
     try:
         yield
     finally:
