@@ -46,6 +46,7 @@ SMALLER = {
     "train body": HEADS,
 }
 NAMES = {
+    r" --suspects": "",  # three frames have none; tests/flows/test_corrected_files.py exports some by the command
     r"--detector-weights FILE": "--detector-weights fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth",
     r"--matching-weights FILE": "--matching-weights M",
     r"--refinement-weights FILE": "--refinement-weights R",

@@ -76,6 +76,7 @@ def test_decoding_prefers_the_person_in_the_middle_and_what_is_near_the_regresse
     assert torch.allclose(pose.weighted_heatmap[0, :, 32, 28], torch.tensor(0.4 / (2 + 1.8)), atol=1e-4)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_each_crop_of_a_batch_is_decoded_by_itself(network, golden):
     rows = [0, 2, 1]
     output, pose = run(network, golden["crops"][rows])
