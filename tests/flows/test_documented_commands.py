@@ -137,7 +137,7 @@ def _write_truth(folder: Path, store: Store) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if documented(page)])
 def test_the_commands_of_a_page_run(page: str, desk: Path, machine: None) -> None:
     for block in documented(page):
-        for folder in ("results", "data", "trainings"):
+        for folder in ("results", "data", "trainings", "to-correct"):
             shutil.rmtree(desk / folder, ignore_errors=True)
         if words(block[0]).split()[0] not in ("annotate", "synthesize"):  # which begin with nothing
             shutil.copytree(desk / "first", desk / "results")
