@@ -268,7 +268,8 @@ def status(uri: Address, as_json: AsJson = False) -> None:
     table = Table("stage", "done", "missing", "failed", "seconds", "MB", title=title)
     for stage in found.stages:
         counts = (str(count) for count in (stage.done, stage.missing, stage.failed))
-        table.add_row(stage.stage, *counts, f"{stage.seconds:.1f}", f"{stage.bytes / 1e6:.2f}")
+        about = "about " if stage.is_estimate else ""
+        table.add_row(stage.stage, *counts, f"{about}{stage.seconds:.1f}", f"{about}{stage.bytes / 1e6:.2f}")
     console.print(table)
     for failure in found.failures:
         console.print(f"[red]failed[/] at {shown(failure.stage)}: {one_line(failure.message)}", highlight=False, soft_wrap=True)

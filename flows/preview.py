@@ -19,7 +19,6 @@ from flows.terminal import one_line
 from flows.weights import chosen_params
 from flows.work import Digest, digest_video
 from storage.corrections import in_force
-from storage.fingerprints import fingerprints
 from storage.runs import Failure
 from storage.sources import Source
 from storage.store import Store
@@ -46,10 +45,10 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
     wanted = replace(wanted, corrections=in_force(store))
     params, notes = chosen_params(store, wanted, chosen, write=False)
     counts: Counter[str] = Counter()
-    store_known = Known(store)
+    store_known = Known(store, wanted.sources)
     for group in make_groups(wanted.sources):
         plans = []
-        for source, digest in zip(group.sources, _digests(store, group, wanted, chosen.engine), strict=True):
+        for source, digest in zip(group.sources, _digests(store, group, wanted, chosen.engine, store_known), strict=True):
             if isinstance(digest, Failure):
                 unreadable.append(digest.message)
             else:
@@ -60,10 +59,10 @@ def preview(input_: str | None, store: Store, chosen: Any, detections: str | Non
     return Preview(len(wanted.sources), {stage: counts[stage] for stage in order}, tuple(unreadable), (*wanted.notes, *notes))
 
 
-def _digests(store: Store, group: Group, wanted: Wanted, engine: Engine) -> list[Digest | Failure]:
+def _digests(store: Store, group: Group, wanted: Wanted, engine: Engine, store_known: Known) -> list[Digest | Failure]:
     """Digests of a group's videos, several of which are read at a time where they are not known."""
     known, limits = read_digests(store, group), StepLimits(retries=0, max_video_gb=engine.max_video_gb)
-    looked_at = {} if engine.verify or not known else fingerprints(group.sources)
+    looked_at = {} if engine.verify or not known else store_known.fingerprints()
 
     def digest(source: Source) -> Digest | Failure:
         if source.kind == "poses":

@@ -13,7 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from flows.report_numbers import TRACK_LABELS, Numbers, numbers_of
 from flows.report_pictures import Pictures, pictures_of
-from flows.report_runs import SAMPLE, RunTold, failures_told, runs_told, scores_told, stages_told
+from flows.report_runs import RunTold, failures_told, runs_told, scores_told, stages_told
+from flows.taken import SAMPLE
 from flows.terminal import plain
 from storage import runs
 from storage.store import Store, StoreError
@@ -73,7 +74,7 @@ def report(store: Store, run: str | None) -> str:
         scores=_scores(scores_told(store, told)),
         failures=failures,
         failed=failed,
-        stages=[SimpleNamespace(**vars(stage), is_estimate=stage.read < stage.artifacts) for stage in stages],
+        stages=stages,
         sample=SAMPLE,
         runs=[SimpleNamespace(run=one.run, facts=_facts(one)) for one in told],
         videos=numbers.videos[:VIDEOS],

@@ -5,30 +5,26 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.compute as pc
 
+from flows.taken import taken
 from storage import runs, tables
-from storage.artifacts import Artifact, Manifest
 from storage.store import Store
 from tasks.pipeline import PIPELINE
 from tkm.weights import WEIGHTS
 
-_THREADS = 16  # manifests that are read at a time: it is the store that is waited for
-SAMPLE = 200  # manifests a stage that are read; of more artifacts the sums are estimated from these
 _RUNS = 20  # whose plans are read
 _FAILURES = 100
-
 
 
 @dataclass(frozen=True)
 class StageTold:
     """A stage over all videos: parameters and weights, each with how many videos it is of, and what its artifacts took.
 
-    `read` of `artifacts` manifests were read; where those are fewer, seconds and bytes are estimates.
+    Of many artifacts, seconds and bytes are estimates.
     """
 
     stage: str
@@ -36,9 +32,9 @@ class StageTold:
     weights: tuple[tuple[str, str, str], ...]
     devices: tuple[str, ...]
     artifacts: int
-    read: int
     seconds: float
     bytes: float
+    is_estimate: bool
 
 
 @dataclass(frozen=True)
@@ -74,23 +70,18 @@ def stages_told(store: Store, told: Sequence[RunTold], videos: Sequence[dict[str
 
 
 def _stage(store: Store, stage: str, rows: Sequence[tuple[str, str]]) -> StageTold:
-    keys = sorted({key for key, _ in rows})
-    sample = keys[:: -(-len(keys) // SAMPLE)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(lambda key: Artifact(store, stage, key).manifest(), sample)
-        manifests: list[Manifest] = [manifest for manifest in found if manifest]
-    scale = len(keys) / len(sample)
+    took = taken(store, stage, [key for key, _ in rows])
     names = {one.sha256: one.file for one in WEIGHTS.values()}
-    weights = {(role, names.get(digest, "a given file"), digest) for one in manifests for role, digest in one.weights.items()}
+    used = {(role, digest) for one in took.manifests for role, digest in one.weights.items()}
     return StageTold(
         stage=stage,
         params=tuple((json.loads(params), count) for params, count in Counter(params for _, params in rows).most_common(5)),
-        weights=tuple(sorted(weights)),
-        devices=tuple(sorted({chunk.device for manifest in manifests for chunk in manifest.chunks})),
-        artifacts=len(keys),
-        read=len(sample),
-        seconds=scale * sum(manifest.seconds for manifest in manifests),
-        bytes=scale * sum(manifest.bytes for manifest in manifests),
+        weights=tuple((role, names.get(digest, "a given file"), digest) for role, digest in sorted(used)),
+        devices=tuple(sorted({chunk.device for manifest in took.manifests for chunk in manifest.chunks})),
+        artifacts=took.artifacts,
+        seconds=took.seconds,
+        bytes=took.bytes,
+        is_estimate=took.is_estimate,
     )
 
 

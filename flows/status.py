@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from flows.taken import taken
 from storage import runs
-from storage.artifacts import Artifact, closed_keys, open_keys
+from storage.artifacts import closed_keys, open_keys
 from storage.store import Store
 from tasks.pipeline import PIPELINE
 
@@ -15,7 +16,7 @@ from tasks.pipeline import PIPELINE
 class StageStatus:
     """A stage over all videos of a run; one that failed counts at the stage where it did, and is missing nowhere.
 
-    Seconds and bytes are those of finished artifacts, whichever run made them.
+    Seconds and bytes are those of finished artifacts, whichever run made them; estimates where these are many.
     """
 
     stage: str
@@ -24,6 +25,7 @@ class StageStatus:
     failed: int
     seconds: float
     bytes: int
+    is_estimate: bool
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def run_status(store: Store, run: str | None) -> RunStatus:
         rows = plan[plan["stage"] == stage.name]
         begun, closed = open_keys(store, stage.name), closed_keys(store, stage.name)
         whole = rows[rows["key"].isin(closed)]
-        manifests = [Artifact(store, stage.name, key).manifest() for key in whole["key"].unique()]
+        took = taken(store, stage.name, set(whole["key"]))
         past |= set(whole["video"])
         # What was begun, or withdrawn because it is damaged, is computed by the next run, whatever later stages hold.
         done = past - set(rows[rows["key"].isin(begun - closed)]["video"])
@@ -72,8 +74,9 @@ def run_status(store: Store, run: str | None) -> RunStatus:
                 done=len(done),
                 missing=len(set(videos) - done - set(failed)),
                 failed=len(broken),
-                seconds=round(sum(manifest.seconds for manifest in manifests if manifest), 2),
-                bytes=sum(manifest.bytes for manifest in manifests if manifest),
+                seconds=round(took.seconds, 2),
+                bytes=round(took.bytes),
+                is_estimate=took.is_estimate,
             )
         )
     state = "running or killed" if ended is None else "stopped" if "stopped" in ended else "ended"

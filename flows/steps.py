@@ -23,7 +23,6 @@ from flows.retention import Retention
 from flows.settings import Engine, step_limits
 from storage import runs
 from storage.artifacts import DamagedArtifactError
-from storage.fingerprints import fingerprints
 from storage.runs import Failure
 from storage.sources import Source
 from storage.store import Store
@@ -57,7 +56,7 @@ class Context:
     ) -> None:
         self.client, self.store, self.run, self.settings = client, store, run, settings
         self.params, self.wanted, self.progress, self.retention = params, wanted, progress, retention
-        self.known = Known(store)
+        self.known = Known(store, wanted.sources)
         self.groups: dict[str, Group] = {}
 
     @property
@@ -78,7 +77,7 @@ def index_group(context: Context, group: Group) -> Group:
     limits = step_limits(context.settings, "index")
     known_by_poses = [source for source in group.sources if source.kind == "poses"]
     by_poses = {source.uri: work.Digest(source.uri, "", context.wanted.poses_sha256(source)) for source in known_by_poses}
-    looked_at = {} if context.engine.verify or not known else fingerprints(group.sources)
+    looked_at = {} if context.engine.verify or not known else context.known.fingerprints()
     unchanged = {uri: one for uri, one in known.items() if uri in looked_at and looked_at[uri] == one.fingerprint}
     there = by_poses | unchanged
     digests = there | _each(

@@ -85,6 +85,11 @@ def open_table(store: Store, name: str) -> DeltaTable | None:
         return None
 
 
+def commits(store: Store, name: str) -> frozenset[str]:
+    """Names of the commits that a published table has: others than before, where anybody has written to it."""
+    return frozenset(store.list(f"tables/{name}/_delta_log"))
+
+
 @_without_secrets()
 def read(
     store: Store,

@@ -34,17 +34,38 @@ def test_a_folder_of_frames_is_looked_at_on_this_machine_only(tmp_path: Path, s3
     assert fingerprints(folders) == {folders[0].uri: fingerprint(folders[0])}
 
 
-def test_many_pages_are_read_and_a_few_videos_among_many_objects_are_given_up(
+def test_many_pages_are_read_and_what_lies_between_videos_is_passed_over(
     s3_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sources = videos(s3_root, [f"{n:02d}.mp4" for n in range(24)])
-    one_page = module.s3.filesystem().call_s3
-
-    def small_pages(method: str, **request: object) -> object:
-        return one_page(method, **request, **({"MaxKeys": 2} if method == "list_objects_v2" else {}))
-
-    monkeypatch.setattr(module, "_PAGE", 2)
-    monkeypatch.setattr(module.s3.filesystem(), "call_s3", small_pages)
+    sources = videos(s3_root, [f"{n:02d}.mp4" for n in range(24)] + [f"{n:02d}/clip.mp4" for n in range(30, 42)])
+    pages = counted(monkeypatch, page=2)
     assert fingerprints(sources) == {source.uri: fingerprint(source) for source in sources}
+    assert len(pages) <= 19
+    pages.clear()
     ends = [sources[0], sources[-1]]
-    assert set(fingerprints(ends)) == {ends[0].uri}
+    assert fingerprints(ends) == {source.uri: fingerprint(source) for source in ends}
+    assert len(pages) == 2
+
+
+def test_a_few_videos_among_many_objects_are_given_up(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = videos(s3_root, [f"{n:02d}.mp4" for n in range(40)])
+    pages = counted(monkeypatch, page=2)
+    monkeypatch.setattr(module, "_WORTH", 50.0)
+    found = fingerprints(sources[::4])
+    assert len(pages) == len(found) == 5
+    assert found.items() <= {source.uri: fingerprint(source) for source in sources}.items()
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, page: int) -> list[str]:
+    """Where each listing from now on begins; they are of so many objects."""
+    begins: list[str] = []
+    fs = module.s3.filesystem()
+    ask = fs.call_s3
+
+    def counting(method: str, **request: str) -> object:
+        begins.extend([request["StartAfter"]] if method == "list_objects_v2" else [])
+        return ask(method, **request)
+
+    monkeypatch.setattr(module, "_PAGE", page)
+    monkeypatch.setattr(fs, "call_s3", counting)
+    return begins
