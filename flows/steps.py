@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,7 @@ class Context:
     """What every step of a run needs. Stays in the flow's process.
 
     groups   by name, as far as they have come
+    scribe   the one thread that writes plans: Arrow keeps what it has freed by thread, 15 MB of each that writes
 
     No dataclass: Prefect would look through all of it, every video's address, at each task.
     """
@@ -58,6 +60,7 @@ class Context:
         self.params, self.wanted, self.progress, self.retention = params, wanted, progress, retention
         self.known = Known(store, wanted.sources)
         self.groups: dict[str, Group] = {}
+        self.scribe = ThreadPoolExecutor(1, thread_name_prefix="scribe")
 
     @property
     def engine(self) -> Engine:
@@ -109,7 +112,7 @@ def index_group(context: Context, group: Group) -> Group:
         write_digests(context.store, group, {**known, **found})
     # Before the look at what is there: from then on nobody who cleans up takes it away.
     group = replace(group, plans=tuple(plans))
-    runs.write_plan(context.store, context.run, group.name, group.plan_rows())
+    context.scribe.submit(lambda: runs.write_plan(context.store, context.run, group.name, group.plan_rows())).result()
     context.retention.begin(plans)
     group = with_missing(group, plans, context.known)
     planned = time.monotonic()  # from now on runs that began earlier leave alone what this one finds published

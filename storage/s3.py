@@ -11,12 +11,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.session
+from aiobotocore.session import AioSession
 from botocore import exceptions
+from botocore.utils import parse_timestamp
 from pyarrow.fs import S3FileSystem as ArrowS3FileSystem
 from s3fs import S3FileSystem
 
@@ -109,6 +113,14 @@ def reach(url: str) -> None:
         fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
     except Exception as error:  # botocore, aiohttp and s3fs share no base
         raise S3Error(explain(error, url)) from None
+
+
+def is_folder(path: str) -> bool:
+    """Whether anything lies below a path, `bucket/key`: one look, where s3fs lists all of it."""
+    fs = filesystem()
+    bucket, key, _ = fs.split_path(path)
+    found = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{key.rstrip('/')}/".lstrip("/"), MaxKeys=1)
+    return bool(found.get("Contents"))
 
 
 def delete_objects(paths: Sequence[str]) -> None:
@@ -220,7 +232,10 @@ def _filesystem(environment: tuple[tuple[str, str], ...], pid: int, *, is_patien
     for name, value in environment:
         if name.startswith("AWS_ENDPOINT_URL"):
             _refuse_user(value)
+    session = AioSession()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
     fs = S3FileSystem(
+        session=session,
         # What fsspec's own configuration may say of these is not known to delta-rs: the two must not differ.
         anon=False,
         endpoint_url=None,
@@ -236,6 +251,16 @@ def _filesystem(environment: tuple[tuple[str, str], ...], pid: int, *, is_patien
     if not is_patient:
         fs.retries = 1
     return fs
+
+
+def _time(text: Any) -> datetime:
+    """A time that S3 tells: botocore's own parser takes half of the time of a listing, for it guesses at the form."""
+    with suppress(TypeError, ValueError):
+        time = datetime.fromisoformat(text)
+        if time.tzinfo:
+            return time
+    parsed: datetime = parse_timestamp(text)
+    return parsed
 
 
 @lru_cache(maxsize=8)

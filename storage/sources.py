@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from os.path import normpath
 from pathlib import Path
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from fsspec import AbstractFileSystem
 from fsspec.implementations.http import HTTPFileSystem
 from fsspec.implementations.local import LocalFileSystem
+from s3fs import S3FileSystem
 
 from storage import s3
 from storage.addresses import open_address, refusal
@@ -65,7 +67,7 @@ class Source:
         name = self.uri.rstrip("/").rsplit("/", 1)[-1]
         return name.rpartition("#")[2] if self.kind == "poses" else name
 
-    @property
+    @cached_property
     def video_id(self) -> str:
         """Readable, stable and unique for each URI, and safe in file names and SQL: ASCII letters, digits, "_" and "-".
 
@@ -198,6 +200,8 @@ def open_listing(url: str) -> tuple[AbstractFileSystem, str]:
 
 def is_folder(fs: AbstractFileSystem, path: str) -> bool:
     """Whether a path is a folder's. On a web server it ends with a slash: to see what any other holds is to read it whole."""
+    if isinstance(fs, S3FileSystem):
+        return s3.is_folder(path)
     return (not isinstance(fs, HTTPFileSystem) or path.endswith("/")) and bool(fs.isdir(path))
 
 
