@@ -66,7 +66,7 @@ def published_rows(store: Store, run: str, finished: Finished) -> dict[str, pa.T
         "frames": len(frames["frame"]),
         "duration_ns": frame_index["pts_ns"][-1].as_py() - frame_index["pts_ns"][0].as_py(),
         "poses": persons.num_rows,
-        "tracks": len(summaries),
+        "tracks": len(summaries["track_id"]),
         "suspects": len(suspects["suspect"]),
         "publish_key": finished.publish_key,
         "run": run,
@@ -76,7 +76,7 @@ def published_rows(store: Store, run: str, finished: Finished) -> dict[str, pa.T
         "videos": pa.Table.from_pylist([video]).select(VIDEOS.names).cast(VIDEOS),
         "frames": stamped(FRAMES, frames, len(frames["frame"])),
         "poses": poses,
-        "tracks": stamped(TRACKS, {name: summaries[name].to_numpy() for name in summaries.columns}, len(summaries)),
+        "tracks": stamped(TRACKS, summaries, len(summaries["track_id"])),
         "suspects": stamped(SUSPECTS, suspects, len(suspects["suspect"])),
         "corrections": stamped(CORRECTIONS, {name: edits[name] for name in edits.column_names}, edits.num_rows),
     }

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from storage.codecs import column, keypoint_columns, keypoints_from_columns, skeleton_of_table, table_of
@@ -65,26 +64,21 @@ def frame_counts(persons: pa.Table, frame_index: pa.Table) -> dict[str, Any]:
     }
 
 
-def track_summaries(persons: pa.Table) -> pd.DataFrame:
+def track_summaries(persons: pa.Table) -> dict[str, Any]:
     """Columns of `tracks` for one video, one row a track, by track id."""
-    names = ["frame", "pts_ns", "track_id", "box_score", "pose_score", "box_y1", "box_y2"]
-    rows = persons.select(names).to_pandas()
-    rows["height_px"] = rows.box_y2 - rows.box_y1
-    summaries: pd.DataFrame = (
-        rows.groupby("track_id")
-        .agg(
-            first_frame=("frame", "min"),
-            last_frame=("frame", "max"),
-            first_pts_ns=("pts_ns", "min"),
-            last_pts_ns=("pts_ns", "max"),
-            poses=("frame", "size"),
-            mean_box_score=("box_score", "mean"),
-            mean_pose_score=("pose_score", "mean"),
-            mean_height_px=("height_px", "mean"),
-        )
-        .reset_index()
-    )
-    return summaries
+    numbers = {name: column(persons, name, np.int64) for name in ("frame", "pts_ns", "track_id")}
+    track_id, first, poses = np.unique(numbers["track_id"], return_index=True, return_counts=True)
+    last = persons.num_rows - 1 - np.unique(numbers["track_id"][::-1], return_index=True)[1]  # rows come in the order of frames
+    scores = persons.select(["track_id", "box_score", "pose_score"]).to_pandas()
+    scores["height_px"] = column(persons, "box_y2", np.float32) - column(persons, "box_y1", np.float32)
+    means = scores.groupby("track_id").mean()
+    return {
+        "track_id": track_id,
+        **{f"first_{name}": numbers[name][first] for name in ("frame", "pts_ns")},
+        **{f"last_{name}": numbers[name][last] for name in ("frame", "pts_ns")},
+        "poses": poses,
+        **{f"mean_{name}": means[name].to_numpy() for name in means.columns},
+    }
 
 
 def suspicious_places(persons: pa.Table) -> dict[str, Any]:
