@@ -12,8 +12,9 @@ from rich.table import Table
 
 from flows.options import option_name
 from flows.settings import S3, S3_SECRETS, Engine, Limits, Weights, own_parameters
+from storage.evaluation_schemas import EVALUATED
 from storage.learning_schemas import TRAINED
-from storage.schemas import EVALUATED, PUBLISHED, describe, description_of, name_of, unit_of
+from storage.schemas import PUBLISHED, describe, description_of, name_of, unit_of
 from tasks import evaluation
 from tasks.heads import ROLES, option
 from tasks.pipeline import PIPELINE, STEPS

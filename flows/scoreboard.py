@@ -15,7 +15,7 @@ from flows.sides import Side
 from flows.terminal import shown
 from storage import tables
 from storage.artifacts import Artifact
-from storage.schemas import EVALUATED, SCORES, SCORES_BY_VIDEO, TRUTH_FRAMES, TRUTH_POSES
+from storage.evaluation_schemas import EVALUATED, SCORES, SCORES_BY_VIDEO, TRUTH_FRAMES, TRUTH_POSES
 from storage.scores import oks_from_table, scores_from_table
 from storage.sources import some
 from storage.store import Store

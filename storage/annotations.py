@@ -13,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from storage.codecs import column, skeleton_of_table, table_of
-from storage.schemas import ANNOTATED_FRAMES, ANNOTATED_POSES, POSE_KEYPOINTS
+from storage.evaluation_schemas import ANNOTATED_FRAMES, ANNOTATED_POSES
+from storage.schemas import POSE_KEYPOINTS
 from tkm.datasets.sequence import People, Polygon, Sequence
 
 _SIDES = ("x1", "y1", "x2", "y2")

@@ -57,7 +57,7 @@ ID = pa.dictionary(pa.int32(), pa.string())
 # Columns for every keypoint that the poses of a table may have; those that a pose's own skeleton lacks are null.
 POSE_KEYPOINTS = tuple(dict.fromkeys((*COCO_17.keypoints, *POSETRACK_15.keypoints, *MPII_16.keypoints)))
 
-_FRAME = field_of("frame", pa.int64(), "number of the frame in its video, from 0", "frames")
+FRAME = field_of("frame", pa.int64(), "number of the frame in its video, from 0", "frames")
 _DETECTION = field_of("detection", pa.int64(), "number of the detection in its frame, by falling box score")
 _PTS = field_of("pts_ns", pa.int64(), "presentation time of the frame, as the file states it", "ns")
 _BOX = tuple(
@@ -92,14 +92,14 @@ def _initial_fields() -> tuple[pa.Field, ...]:
     )
 
 
-_SKELETON = field_of("skeleton", ID, "names and order of the pose's keypoints; columns of others are null")
+SKELETON = field_of("skeleton", ID, "names and order of the pose's keypoints; columns of others are null")
 FLOATS = pa.list_(pa.field("element", pa.float32(), nullable=False))
 INTS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 
 FRAMES_INDEX = schema_of(
     "frame_index",
     "every frame of a video and whether the run samples it",
-    _FRAME,
+    FRAME,
     _PTS,
     field_of("is_key_frame", pa.bool_(), "decoding can start here"),
     field_of("is_sampled", pa.bool_(), "chosen by --fps, --every and --frames"),
@@ -112,7 +112,7 @@ FRAMES_INDEX = schema_of(
 DETECTIONS = schema_of(
     "detections",
     "person boxes above a loose threshold, duplicates included",
-    _FRAME,
+    FRAME,
     _DETECTION,
     *_BOX,
     _BOX_SCORE,
@@ -121,11 +121,11 @@ DETECTIONS = schema_of(
 CANDIDATE_POSES = schema_of(
     "candidates",
     "the pose of every detection and up to 16 local maxima of each keypoint's heatmap; K keypoints of the skeleton, C = 16",
-    _FRAME,
+    FRAME,
     _DETECTION,
     *_BOX,
     _BOX_SCORE,
-    _SKELETON,
+    SKELETON,
     field_of("xy_px", FLOATS, "keypoints of the pose, (K, 2) row by row", "px"),
     field_of("score", FLOATS, "score of each keypoint, (K,)"),
     field_of("pose_cell", INTS, "cell of each keypoint in its heatmap, row * width + column, (K,)"),
@@ -153,18 +153,18 @@ CANDIDATE_POSES = schema_of(
 GIVEN_POSES = schema_of(
     "given_poses",
     "poses from a file, duplicates included",
-    _FRAME,
+    FRAME,
     _DETECTION,
     *_BOX,
     _BOX_SCORE,
     *_keypoint_fields(),
-    _SKELETON,
+    SKELETON,
 )
 
 SURVIVORS = schema_of(
     "survivors",
     "which detections are people of their own and which are duplicates",
-    _FRAME,
+    FRAME,
     _DETECTION,
     _POSE_SCORE,
     field_of("is_kept", pa.bool_(), "false for duplicates and for scores under the threshold"),
@@ -173,7 +173,7 @@ SURVIVORS = schema_of(
 FEATURES = schema_of(
     "features",
     "what trained heads say of every survivor, at S = 1 + C places of each keypoint: its own cell, then those of its candidates",
-    _FRAME,
+    FRAME,
     _DETECTION,
     field_of("feature", pa.binary(), "matching features F, (K, S, D) int8; null without a matching head", nullable=True),
     field_of("feature_scale", FLOATS, "a step of each feature vector's int8, (K, S); null likewise", nullable=True),
@@ -190,7 +190,7 @@ FEATURES = schema_of(
 SHOTS = schema_of(
     "shots",
     "which camera shot every sampled frame belongs to",
-    _FRAME,
+    FRAME,
     field_of("shot", pa.int32(), "number of the shot, from 0, rising by one at every cut"),
     field_of("is_first", pa.bool_(), "the frame is the first sampled one of its shot"),
 )
@@ -198,7 +198,7 @@ SHOTS = schema_of(
 TRACKED = schema_of(
     "tracked",
     "track id of every surviving detection",
-    _FRAME,
+    FRAME,
     _DETECTION,
     field_of("track_id", pa.int64(), "the same person in the same video, from 0"),
 )
@@ -206,7 +206,7 @@ TRACKED = schema_of(
 PATHS = schema_of(
     "paths",
     "the counterparts of every surviving detection in the frames around it",
-    _FRAME,
+    FRAME,
     _DETECTION,
     field_of("backward", INTS, "its detection in each of the tau sampled frames before, nearest first; -1 from its end on"),
     field_of("forward", INTS, "its detection in each of the tau sampled frames after, likewise"),
@@ -215,7 +215,7 @@ PATHS = schema_of(
 REFINED = schema_of(
     "refined",
     "the pose of every surviving detection after refinement",
-    _FRAME,
+    FRAME,
     _DETECTION,
     field_of("xy_px", FLOATS, "keypoints of the refined pose, (K, 2) row by row", "px"),
     field_of("score", FLOATS, "refined response of each keypoint, (K,)"),
@@ -227,7 +227,7 @@ REFINED = schema_of(
 CORRECTED = schema_of(
     "corrected",
     "every person in a frame of whom a correction made something else",
-    _FRAME,
+    FRAME,
     _DETECTION,
     field_of("track_id", pa.int64(), "the track that the person belongs to now"),
     field_of("is_deleted", pa.bool_(), "nobody is there: a person was deleted in this frame"),
@@ -244,7 +244,7 @@ EDITS = schema_of(
     field_of("author", pa.string(), "who imported it"),
     field_of("source", pa.string(), "name of the file or folder that was imported"),
     field_of("kind", pa.string(), "`delete`, `split`, `merge`, `move` or `hide`"),
-    _FRAME,
+    FRAME,
     field_of("track_id", pa.int64(), "track that it was made on; null where it was not", nullable=True),
     field_of("joint", pa.string(), "name of the keypoint that is moved or hidden; null for edits of tracks", nullable=True),
     field_of("what", pa.string(), "what the edit says of the person, in words"),
@@ -252,14 +252,14 @@ EDITS = schema_of(
     field_of("why", pa.string(), "why it was not applied; null where it was", nullable=True),
 )
 
-_VIDEO = field_of("video", ID, "id of the video: its name and eight digits of its address's digest")
+VIDEO = field_of("video", ID, "id of the video: its name and eight digits of its address's digest")
 _RUN = field_of("run", ID, "run that published the row")
-_SHARD = field_of("shard", pa.int32(), "group of videos that are published together")
+SHARD = field_of("shard", pa.int32(), "group of videos that are published together")
 
 PERSONS = schema_of(
     "persons",
     "everything about a person in a frame, before it is published with its video and run",
-    _FRAME,
+    FRAME,
     _PTS,
     field_of("track_id", pa.int64(), "the same person in the same video, from 0"),
     _DETECTION,
@@ -268,34 +268,34 @@ PERSONS = schema_of(
     _POSE_SCORE,
     *_keypoint_fields(),
     *_initial_fields(),
-    _SKELETON,
+    SKELETON,
 )
 
 POSES = schema_of(
     "poses",
     "one row a person and frame: box, track id and 2D pose",
-    _VIDEO,
+    VIDEO,
     *PERSONS,
     _RUN,
-    _SHARD,
+    SHARD,
 )
 
 FRAMES = schema_of(
     "frames",
     "one row a sampled frame, also where nobody is in view",
-    _VIDEO,
-    _FRAME,
+    VIDEO,
+    FRAME,
     _PTS,
     field_of("is_key_frame", pa.bool_(), "decoding can start here"),
     field_of("persons", pa.int32(), "people in the frame", "persons"),
     _RUN,
-    _SHARD,
+    SHARD,
 )
 
 TRACKS = schema_of(
     "tracks",
     "one row a track: when it is in view, how long, how sure",
-    _VIDEO,
+    VIDEO,
     field_of("track_id", pa.int64(), "the same person in the same video, from 0"),
     field_of("first_frame", pa.int64(), "first frame of the track", "frames"),
     field_of("last_frame", pa.int64(), "last frame of the track", "frames"),
@@ -306,13 +306,13 @@ TRACKS = schema_of(
     field_of("mean_pose_score", pa.float32(), "mean of the poses' scores"),
     field_of("mean_height_px", pa.float32(), "mean height of the boxes", "px"),
     _RUN,
-    _SHARD,
+    SHARD,
 )
 
 VIDEOS = schema_of(
     "videos",
     "one row a video: where it came from, what it holds, which artifact its rows come from",
-    _VIDEO,
+    VIDEO,
     field_of("name", pa.string(), "file or folder name"),
     field_of("uri", pa.string(), "address the video was read from"),
     field_of("content_sha256", pa.string(), "digest of the content"),
@@ -328,13 +328,13 @@ VIDEOS = schema_of(
              nullable=True),
     field_of("publish_key", pa.string(), "key of the artifact that the rows come from; empty while a run replaces them"),
     _RUN,
-    _SHARD,
+    SHARD,
 )
 
 SUSPECTS = schema_of(
     "suspects",
     "one row a place where results are likely wrong: an identity that switches, a joint that is somewhere else",
-    _VIDEO,
+    VIDEO,
     field_of("suspect", pa.int64(), "number of the place in its video, from 0, by falling severity"),
     field_of("kind", pa.string(), "`switch`, `joint_speed` or `limb_length`"),
     field_of("frame", pa.int64(), "frame to look at", "frames"),
@@ -353,160 +353,31 @@ SUSPECTS = schema_of(
     field_of("x", pa.float64(), "where to look, from the left of the frame", "px"),
     field_of("y", pa.float64(), "where to look, from the top of the frame", "px"),
     _RUN,
-    _SHARD,
+    SHARD,
 )
 
 CORRECTIONS = schema_of(
     "corrections",
     "one row an edit that people made to a video's results, and whether it could be made on these",
-    _VIDEO,
+    VIDEO,
     *EDITS,
     _RUN,
-    _SHARD,
+    SHARD,
 )
 
 FAILURES = schema_of(
     "failures",
     "one row a video that could not be finished, and why",
-    _VIDEO,
+    VIDEO,
     field_of("uri", pa.string(), "address the video was read from"),
     field_of("stage", pa.string(), "stage that failed"),
     field_of("message", pa.string(), "what happened and what to do about it"),
     field_of("is_permanent", pa.bool_(), "the same content fails again; retried with --retry-failed only"),
     _RUN,
-    _SHARD,
+    SHARD,
 )
 
 PUBLISHED = (VIDEOS, FRAMES, POSES, TRACKS, SUSPECTS, CORRECTIONS, FAILURES)
-
-def _sides(prefix: str, what: str) -> tuple[pa.Field, ...]:
-    sides = (("x1", "left edge"), ("y1", "top edge"), ("x2", "right edge"), ("y2", "bottom edge"))
-    return tuple(field_of(f"{prefix}_{side}", pa.float64(), f"{words} of {what}", "px", nullable=True) for side, words in sides)
-
-
-ANNOTATED_FRAMES = schema_of(
-    "annotated_frames",
-    "every frame of a video that an annotation file tells of",
-    _FRAME,
-    field_of("skeleton", ID, "names and order of the keypoints that the file's people have"),
-    field_of("frame_name", pa.string(), "name of the frame's picture, as the file has it"),
-    field_of("image_id", pa.int64(), "the file's number of the frame", nullable=True),
-    field_of("is_labeled", pa.bool_(), "people were looked for in the frame"),
-    field_of("width_px", pa.int32(), "width of the frame; 0 where the file does not tell", "px"),
-    field_of("height_px", pa.int32(), "height of the frame; 0 where the file does not tell", "px"),
-    field_of("ignore_regions", pa.string(), "polygons where nobody annotated people, as JSON: [[[x, y], ...], ...]", "px"),
-)
-
-ANNOTATED_POSES = schema_of(
-    "annotated_poses",
-    "every person that an annotation file tells of, frame by frame",
-    _FRAME,
-    field_of("person", pa.int64(), "place of the person among those of the frame, as the file has them"),
-    field_of("track_id", pa.int64(), "the same person in the same video", nullable=True),
-    *_sides("box", "the person's box in the frame"),
-    *_sides("head", "the head's box in the frame"),
-    field_of("area_px2", pa.float64(), "area of the person's outline", "px2", nullable=True),
-    field_of("is_crowd", pa.bool_(), "a group of people that the file does not tell apart"),
-    *(
-        field
-        for joint in POSE_KEYPOINTS
-        for field in (
-            field_of(f"{joint}_x", pa.float64(), f"{joint.replace('_', ' ')}, from the left of the frame", "px", nullable=True),
-            field_of(f"{joint}_y", pa.float64(), f"{joint.replace('_', ' ')}, from the top of the frame", "px", nullable=True),
-            field_of(f"{joint}_visibility", pa.int8(), "as the file has it: 0 hidden, 1 or 2", nullable=True),
-        )
-    ),
-    _SKELETON,
-)
-
-_DOUBLES, _BOOLS = pa.list_(pa.float64()), pa.list_(pa.bool_())
-VIDEO_SCORES = schema_of(
-    "video_scores",
-    "a video's results against its truth, joint by joint: what scores of many videos are computed from",
-    field_of("joint", pa.string(), "PoseTrack's name of the point"),
-    field_of("name", pa.string(), "what the truth calls the video"),
-    field_of("protocol", pa.string(), "`official` or `strict`"),
-    field_of("keypoint_threshold", pa.float64(), "predicted points that score less are in all_points only; -inf for none"),
-    field_of("is_tracked", pa.bool_(), "truth and results have track ids; else the columns from tracking on mean nothing"),
-    *(
-        field
-        for part, which in (("all_points", "every predicted point"), ("points", "every one over the threshold"))
-        for field in (
-            field_of(f"{part}_score", _DOUBLES, f"score of {which}, by frame and person"),
-            field_of(f"{part}_is_hit", _BOOLS, f"of {which}: it lies where the true person assigned has it"),
-            field_of(f"{part}_true_points", pa.int64(), "points there are to find"),
-        )
-    ),
-    field_of("tracking_objects", pa.int64(), "MOTA: true points"),
-    field_of("tracking_misses", pa.int64(), "MOTA: true points without a match"),
-    field_of("tracking_false_positives", pa.int64(), "MOTA: predicted points without a match"),
-    field_of("tracking_switches", pa.int64(), "MOTA: matches with another track than at the match before"),
-    field_of("tracking_matches", pa.int64(), "MOTA: other matches"),
-    field_of("tracking_distance", pa.float64(), "MOTA: distance over all matches and switches", "head sizes"),
-    field_of("hota_true_points", pa.int64(), "HOTA: true points"),
-    field_of("hota_predicted_points", pa.int64(), "HOTA: predicted points"),
-    field_of("hota_true_positives", pa.list_(pa.int64()), "HOTA: matches, by threshold 0.05, 0.1, ..., 0.95"),
-    field_of("hota_association", _DOUBLES, "HOTA: sum of the matches' association, by threshold"),
-    field_of("hota_similarity", _DOUBLES, "HOTA: sum of the matches' similarity, by threshold"),
-    field_of("identities_true_positives", pa.int64(), "IDF1: IDTP"),
-    field_of("identities_false_positives", pa.int64(), "IDF1: IDFP"),
-    field_of("identities_false_negatives", pa.int64(), "IDF1: IDFN"),
-)
-
-VIDEO_OKS = schema_of(
-    "video_oks",
-    "a video's results against its truth by OKS, for each of COCO's ranges of size: what AP over many videos is computed from",
-    field_of("area", pa.string(), "all, medium or large people"),
-    field_of("true_people", pa.int64(), "people there are to find"),
-    field_of("score", _DOUBLES, "of every predicted person"),
-    field_of("is_match", _BOOLS, "(S, P): matched at OKS 0.5, 0.55, ..., 0.95, threshold by threshold"),
-    field_of("is_ignored", _BOOLS, "(S, P): neither right nor wrong"),
-)
-
-_TRUTH_URI = field_of("truth", ID, "address of the annotation file")
-TRUTH_FRAMES = schema_of(
-    "truth_frames", "truth: every frame of the videos that were evaluated", _VIDEO, *ANNOTATED_FRAMES, _TRUTH_URI, _SHARD
-)
-TRUTH_POSES = schema_of(
-    "truth_poses", "truth: every person in the videos that were evaluated", _VIDEO, *ANNOTATED_POSES, _TRUTH_URI, _SHARD
-)
-
-_SCORES = (
-    field_of("metric", pa.string(), "ap, mota, motp, precision, recall, hota, idf1, id_switches, ..., or oks_ap and its kin"),
-    field_of("joint", pa.string(), "a keypoint, a column of the papers (Head ... Ankl), total, or total_with_truth"),
-    field_of("value", pa.float64(), "percent, or a count for id_switches; null where it is not defined", nullable=True),
-)
-_EVALUATION = (
-    field_of("evaluation", pa.string(), "digest of all that the scores come from"),
-    field_of("run", pa.string(), "run whose results were scored, or several, by comma; or the address of a file of predictions"),
-    field_of("truth", pa.string(), "address of the truth"),
-    field_of("protocol", pa.string(), "`official` or `strict`"),
-    field_of(
-        "keypoint_threshold",
-        pa.float64(),
-        "keypoints that score less were dropped before tracking was evaluated; null for none",
-        nullable=True,
-    ),
-    field_of("detector", pa.string(), "what found the people: a network and its parameters, or boxes or poses from a file"),
-)
-SCORES = schema_of(
-    "scores",
-    "scores of results against truth, over all videos of an evaluation",
-    *_EVALUATION,
-    field_of("videos", pa.int64(), "videos that were evaluated", "videos"),
-    field_of("frames", pa.int64(), "frames in them", "frames"),
-    *_SCORES,
-)
-SCORES_BY_VIDEO = schema_of(
-    "scores_by_video",
-    "scores of results against truth, a video by itself",
-    *_EVALUATION,
-    field_of("video", pa.string(), "id of the video, or its name in a file of predictions"),
-    field_of("frames", pa.int64(), "frames in it", "frames"),
-    *_SCORES,
-)
-
-EVALUATED = (TRUTH_FRAMES, TRUTH_POSES, SCORES, SCORES_BY_VIDEO)
 
 PLAN = schema_of(
     "plan",

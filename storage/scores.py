@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from storage.schemas import VIDEO_OKS, VIDEO_SCORES
+from storage.evaluation_schemas import VIDEO_OKS, VIDEO_SCORES
 from tkm.metrics.oks import THRESHOLDS, OksEvaluations
 from tkm.metrics.scores import VideoScores, from_arrays, to_arrays
 from tkm.skeleton import POSETRACK_15

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from storage import tables
+from storage.evaluation_schemas import EVALUATED
 from storage.learning_schemas import TRAINED
-from storage.schemas import EVALUATED, PUBLISHED, name_of
+from storage.schemas import PUBLISHED, name_of
 from storage.store import Store
 
 TABLES = tuple(name_of(schema) for schema in (*PUBLISHED, *EVALUATED, *TRAINED))

@@ -26,8 +26,9 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_rand
 
 from storage import s3
 from storage.addresses import hidden
+from storage.evaluation_schemas import EVALUATED
 from storage.learning_schemas import TRAINED
-from storage.schemas import EVALUATED, PUBLISHED, describe, name_of, with_columns
+from storage.schemas import PUBLISHED, describe, name_of, with_columns
 from storage.store import Store, StoreError
 
 _DATA = ("frames", "poses", "tracks", "suspects", "corrections")

@@ -16,9 +16,10 @@ import pyarrow.dataset as ds
 
 from storage import runs, tables
 from storage.artifacts import Artifact, DamagedArtifactError, Manifest, closed_keys
+from storage.evaluation_schemas import EVALUATED
 from storage.learning_schemas import TRAINED
 from storage.scans import RowsByVideo, scan_parts
-from storage.schemas import EVALUATED, FAILURES, PUBLISHED, name_of, schema_of
+from storage.schemas import FAILURES, PUBLISHED, name_of, schema_of
 from storage.sealed import DamagedDocumentError
 from storage.store import Store
 from tasks.merge import RESULTS, finished_of_run, published_rows

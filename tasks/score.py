@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from storage.schemas import VIDEO_OKS, VIDEO_SCORES
+from storage.evaluation_schemas import VIDEO_OKS, VIDEO_SCORES
 from storage.scores import oks_to_table, scores_to_table
 from tasks import index, publish, truth
 from tasks.stage import Params, Resources, Stage

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from storage.annotations import frames_to_table, poses_to_table, sequence_from_tables
 from storage.artifacts import Artifact
-from storage.schemas import ANNOTATED_FRAMES, ANNOTATED_POSES
+from storage.evaluation_schemas import ANNOTATED_FRAMES, ANNOTATED_POSES
 from storage.store import Store
 from tasks.stage import Params, Resources, Stage
 from tkm.datasets.sequence import Sequence

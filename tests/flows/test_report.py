@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 from flows.cli import app
 from flows.report import report
 from storage import runs, tables
+from storage.evaluation_schemas import SCORES
 from storage.runs import Failure
-from storage.schemas import FAILURES, SCORES
+from storage.schemas import FAILURES
 from storage.sources import Source
 from storage.store import Store, StoreError
 from tasks.merge import merge
