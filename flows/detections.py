@@ -12,7 +12,8 @@ from flows.again import Wanted
 from flows.groups import sources_for
 from flows.settings import SettingsError
 from storage.documents import find_documents, is_table, read_annotations, read_table, stem
-from storage.given import Given, Kind, given_of, kind_of, write_given
+from storage.given import Given, Kind, given_name, given_of, kind_of, write_given
+from storage.given_digests import Before, read_before, told_digest, write_before
 from storage.sources import IMAGE_SUFFIXES, InputError, Source, image_paths, some
 from storage.store import Store
 from tasks.given import GivenParams
@@ -79,23 +80,33 @@ def wanted_videos(
         pairs = _paired(sources, found, detections)
         if strangers := {one.sequence.name for one in found} - {one.sequence.name for _, one in pairs}:
             notes.append(f"{detections} also tells of videos that are not among those given: {some(sorted(strangers))}")
-    rows = [one.given(kind) for _, one in pairs]
-    people = sum(len(one.sequence.people) for _, one in pairs)
-    if left := people - sum(given.table.num_rows for given in rows):
-        lacking = "keypoint" if kind == "poses" else "box of a pixel"
-        notes.append(f"left out of {detections}: {left} of {people} people, who have no {lacking}")
-    there = {name for name, found in store.list_objects("given").items() if found.is_young} if write else set()
+    told = [told_digest(one.sequence, kind, one.frames, source.kind == "poses") for source, one in pairs]
+    before = read_before(store)
+    there = {name for name, object_ in store.list_objects("given").items() if object_.is_young} if write else set()
+    known = [before.get(key) for key in told]
+    rows = [
+        own if own and (given_name(own.sha256) in there or not write) else one.given(kind)
+        for own, (_, one) in zip(known, pairs, strict=True)
+    ]
 
-    def kept(pair: tuple[Source, _Found], given: Given) -> GivenParams:
+    def keep(pair: tuple[Source, _Found], own: Before | Given) -> Before:
         source, one = pair
+        if isinstance(own, Before):
+            return own
         frames = one.sequence if source.kind == "poses" else None
-        return GivenParams(sha256=write_given(store if write else None, given, frames, there))
+        return Before(write_given(store if write else None, own, frames, there), own.table.num_rows)
 
     with ThreadPoolExecutor(_THREADS) as pool:  # it is the store that is waited for
-        params = list(pool.map(kept, pairs, rows))
+        kept = list(pool.map(keep, pairs, rows))
+    if write and (now := dict(zip(told, kept, strict=True))) != before:
+        write_before(store, now)
+    people = sum(len(one.sequence.people) for _, one in pairs)
+    if left := people - sum(one.rows for one in kept):
+        lacking = "keypoint" if kind == "poses" else "box of a pixel"
+        notes.append(f"left out of {detections}: {left} of {people} people, who have no {lacking}")
     return Wanted(
         tuple(source for source, _ in pairs),
-        given={source.uri: {kind: own} for (source, _), own in zip(pairs, params, strict=True)},
+        given={source.uri: {kind: GivenParams(sha256=own.sha256)} for (source, _), own in zip(pairs, kept, strict=True)},
         notes=tuple(notes),
     )
 

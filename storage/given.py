@@ -251,8 +251,8 @@ def write_given(
         facts["size_px"] = json.dumps(sequence.size_px.max(axis=0, initial=0).tolist())
     data = parquet_bytes(given.table.replace_schema_metadata(facts))
     sha256 = hashlib.sha256(data).hexdigest()
-    if store is not None and _name(sha256) not in there and not store.create(_name(sha256), data):
-        store.write(_name(sha256), data)  # so that nobody takes it away, being old, before a run says that it is used
+    if store is not None and given_name(sha256) not in there and not store.create(given_name(sha256), data):
+        store.write(given_name(sha256), data)  # so that nobody takes it away, being old, before a run says that it is used
     return sha256
 
 
@@ -262,18 +262,19 @@ def read_given(store: Store, sha256: str) -> pa.Table:
     DamagedArtifactError where they are gone or are not what was written.
     """
     try:
-        data = store.read(_name(sha256))
+        data = store.read(given_name(sha256))
     except FileNotFoundError:
         data = b""
     if hashlib.sha256(data).hexdigest() != sha256:
-        store.delete(_name(sha256))
-        raise DamagedArtifactError(f"{_name(sha256)} is damaged or missing; run `tkm annotate --detections` with its file again")
+        name = given_name(sha256)
+        store.delete(name)
+        raise DamagedArtifactError(f"{name} is damaged or missing; run `tkm annotate --detections` with its file again")
     return read_parquet(data)
 
 
 def is_whole_given(store: Store, name: str) -> bool:
     """Whether an object under given/ holds what its name tells by digest; one that does not is taken away."""
-    is_whole = name == _name(hashlib.sha256(store.read(name)).hexdigest())
+    is_whole = name == given_name(hashlib.sha256(store.read(name)).hexdigest())
     if not is_whole:
         store.delete(name)
     return is_whole
@@ -303,5 +304,6 @@ def last_frame(table: pa.Table) -> int:
     return int(column(table, "frame", np.int64).max(initial=-1))
 
 
-def _name(sha256: str) -> str:
+def given_name(sha256: str) -> str:
+    """Name of the object that holds the rows of a digest."""
     return f"given/{sha256}.parquet"
