@@ -19,8 +19,8 @@ _WORTH = 0.02  # of what is listed, on the whole, must be videos: to look at so 
 def fingerprints(sources: Iterable[Source]) -> dict[str, str]:
     """Fingerprints, as `fingerprint` has them, by address, of those videos that can be looked at cheaply.
 
-    Left out are those that are not there, and, of what is not on this machine, folders of pictures, other stores than S3, and
-    videos that lie among many times as many other objects.
+    Left out are those that are not there, and, of what is not on this machine, folders of pictures, other stores than S3, what we
+    may not list, and videos that lie among many times as many other objects.
     """
     found: dict[str, str] = {}
     of_bucket: dict[str, dict[str, str]] = defaultdict(dict)
@@ -32,7 +32,8 @@ def fingerprints(sources: Iterable[Source]) -> dict[str, str]:
             bucket, key, _ = s3.filesystem().split_path(source.uri)
             of_bucket[bucket][key] = source.uri
     for bucket, uris in of_bucket.items():
-        found |= _listed(bucket, uris)
+        with suppress(FileNotFoundError, PermissionError):  # of the bucket: who looks at a video by itself tells what is wrong
+            found |= _listed(bucket, uris)
     return found
 
 

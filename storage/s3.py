@@ -119,8 +119,9 @@ def is_folder(path: str) -> bool:
     """Whether anything lies below a path, `bucket/key`: one look, where s3fs lists all of it."""
     fs = filesystem()
     bucket, key, _ = fs.split_path(path)
-    found = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{key.rstrip('/')}/".lstrip("/"), MaxKeys=1)
-    return bool(found.get("Contents"))
+    with suppress(FileNotFoundError):  # no such bucket
+        return bool(fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{key.rstrip('/')}/", MaxKeys=1).get("Contents"))
+    return False
 
 
 def delete_objects(paths: Sequence[str]) -> None:

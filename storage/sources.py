@@ -200,7 +200,7 @@ def open_listing(url: str) -> tuple[AbstractFileSystem, str]:
 
 def is_folder(fs: AbstractFileSystem, path: str) -> bool:
     """Whether a path is a folder's. On a web server it ends with a slash: to see what any other holds is to read it whole."""
-    if isinstance(fs, S3FileSystem):
+    if isinstance(fs, S3FileSystem) and "/" in path:
         return s3.is_folder(path)
     return (not isinstance(fs, HTTPFileSystem) or path.endswith("/")) and bool(fs.isdir(path))
 

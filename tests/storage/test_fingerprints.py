@@ -28,6 +28,11 @@ def test_they_are_those_of_each_video_and_change_with_it(any_root: str) -> None:
     assert {uri for uri in again if again[uri] != found[uri]} == {sources[1].uri}
 
 
+def test_videos_of_a_bucket_that_is_not_there_are_left_out(s3_root: str) -> None:
+    sources = videos(s3_root, ["a.mp4"])
+    assert set(fingerprints([Source("s3://no-such-bucket/b.mp4"), *sources])) == {sources[0].uri}
+
+
 def test_a_folder_of_frames_is_looked_at_on_this_machine_only(tmp_path: Path, s3_root: str) -> None:
     local, remote = videos(str(tmp_path), ["frames/1.png"])[0], videos(s3_root, ["frames/1.png"])[0]
     folders = [Source(source.uri.rpartition("/")[0], "frames") for source in (local, remote)]
