@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.commands import cluster_and_prefect, command
 from benchmarks.entries import FRAMES, entries, given_poses
 from benchmarks.ready import send, write_ready
@@ -33,6 +35,7 @@ from tests.cluster import Cluster
 from tests.s3_server import BUCKET, S3Server, serve
 
 _OUTPUT = f"s3://{BUCKET}/results"
+_PROCESSES = {"dask worker": "workers", "dask scheduler": "scheduler", "weed": "S3 server", "prefect.server": "Prefect's server"}
 
 
 @contextmanager
@@ -54,9 +57,11 @@ def measure(videos: int, kind: str, workers: int, threads: int, folder: Path) ->
             run = ["annotate", *inputs, "--output", _OUTPUT, "--dask", cluster.address, "--quiet"]
             found: dict[str, Any] = {}
             for name, arguments in (("first", run), ("again", run), ("plan", [*run, "--dry-run"])):
+                before = _processor_seconds()
                 with counted(server) as requests:
                     found[name] = command(*arguments)
                 found[name]["requests"] = dict(requests)
+                found[name]["beside"] = {who: used - before.get(who, 0) for who, used in _processor_seconds().items()}
         store = Store(_OUTPUT)
         keys = runs.read_plan(store, runs.find_run(store, None)).num_rows
         objects = _by_folder(store.list(""))
@@ -85,6 +90,18 @@ def _start_workers(cluster: Cluster, workers: int, threads: int) -> None:
     cluster.wait_for_workers(workers + 1)
 
 
+def _processor_seconds() -> dict[str, float]:
+    """Of the processes that serve a command, by what they are."""
+    used: Counter[str] = Counter()
+    for process in psutil.Process().children(recursive=True):
+        words = " ".join(process.cmdline())
+        who = next((who for mark, who in _PROCESSES.items() if mark in words), None)
+        if who:
+            times = process.cpu_times()
+            used[who] += times.user + times.system
+    return dict(used)
+
+
 def _by_folder(objects: dict[str, int]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for name, size in objects.items():
@@ -104,6 +121,9 @@ def report(found: dict[str, Any]) -> str:
     ]
     stages, kind = found["stages"], found["kind"]
     each = 1000 * found["first"]["seconds"] / videos / stages
+    busy = {"the flow": found["first"]["processor"], **found["first"]["beside"]}
+    who = ", ".join(f"{name} {seconds:.1f}" for name, seconds in busy.items())
+    core = 1000 * sum(busy.values()) / videos / stages
     passes = {"given": "", "ready": ", of which publishing alone was to do"}.get(kind, ", forward passes of 2 frames included")
     what = f"{FRAMES} frames of " + ("given poses" if kind == "given" else "128 x 16")
     what += ", whose artifacts are there" if kind == "ready" else ""
@@ -116,7 +136,8 @@ def report(found: dict[str, Any]) -> str:
             f"One GPU-labelled worker, {found['workers']} CPU workers with CPU={found['threads']}, on the same cores as the S3 "
             "server, Prefect, the scheduler and the flow.\n",
             table(("command", "seconds", "ms a video", "processor s of the flow", "MB at most", "S3 requests"), rows),
-            f"\n**{each:.1f} ms a video and stage** ({stages} stages{passes}).\n",
+            f"\n**{each:.1f} ms a video and stage** ({stages} stages{passes}), {core:.1f} ms of one core: processor seconds of "
+            f"{who}.\n",
             table(("below the root", "objects", "objects a video", "bytes a video"), stored),
         ]
     )

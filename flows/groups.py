@@ -19,7 +19,7 @@ from tasks.merge import Finished
 from tasks.pipeline import PIPELINE, STEPS
 from tasks.plan import VideoPlan, missing, shard_of
 
-GROUP_VIDEOS = 256  # videos a group, so that results of a large shard are published as they come ...
+GROUP_VIDEOS = 512  # videos a group, so that results of a large shard are published as they come ...
 GROUPS = 200  # ... unless that made more groups than this: Prefect loses records beyond a thousand or so task runs
 
 
