@@ -12,7 +12,7 @@ from storage import s3
 from storage.sources import Source, fingerprint, identity
 
 _PAGE = 1000  # objects that S3 lists in one request
-_SPARE_PAGES = 4
+_SPARE_PAGES = 4  # that may tell of no video
 _WORTH = 0.02  # of what is listed, on the whole, must be videos: to look at so many by themselves takes about as long
 
 
