@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import fsspec
@@ -160,3 +161,10 @@ def test_addresses_with_secrets_or_slips_are_refused(address: str, said: str, tm
 )
 def test_other_addresses_are_not(address: str) -> None:
     assert refusal(address) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-27T21:41:15.000Z", "Fri, 27 Nov 2026 21:41:15 GMT", "2026-11-27T22:41:15+01:00", 1795815675]
+)
+def test_times_are_the_same_however_a_server_writes_them(text: str | int) -> None:
+    assert s3._time(text) == datetime(2026, 11, 27, 21, 41, 15, tzinfo=UTC)
